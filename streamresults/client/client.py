@@ -1,0 +1,454 @@
+"""The caller's side: get a result, wait for it, look it up, forget it. Everything here is a thin face of the engine."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from threading import Event as Signal
+from threading import Lock
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+import msgspec
+
+from streamresults.client.engine import Engine, EngineOptions
+from streamresults.client.fetching import Fetcher
+from streamresults.client.result import Basis, Result
+from streamresults.deadline import Deadline, Timeout
+from streamresults.errors import (
+    ConfigurationError,
+    NotYetCovered,
+    PublishFailed,
+    StoreUnavailable,
+    TopicMismatch,
+    TopicUnavailable,
+    WaitTimeout,
+)
+from streamresults.events import states
+from streamresults.events.event import TASK_ID_MAX_BYTES, Position
+from streamresults.store.keys import wake_channel
+from streamresults.store.value import unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from streamresults.client.result import Decoding
+    from streamresults.client.waiter import Answer, Waiter
+    from streamresults.client.whereabouts import Place, Whereabouts
+    from streamresults.store.base import Looked, Store
+    from streamresults.topic.base import Acknowledgement, TopicInspector, TopicReader, TopicWriter
+
+_log: Final = logging.getLogger("streamresults.client")
+Via = Literal["auto", "topic", "view"]
+#: The default of a timeout that was not stated: the client's own.
+_DEFAULT: Final = -1.0
+#: Seconds between two lines of log of a wait that never ends.
+_REMIND: Final = 60.0
+#: Seconds for a question to the brokers or the store outside of any caller's deadline.
+_ANSWER: Final = 10.0
+#: Seconds between looks at a watermark that a fresh lookup waits for: first and longest.
+_LOOK_FIRST: Final = 0.005
+_LOOK_LONGEST: Final = 0.25
+
+
+class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a client behaves; durations are seconds."""
+
+    wait_timeout: float = 30.0
+    wait_interval: float = 1.0
+    safety_rereads: bool = True
+    #: Bytes a second that this process may read of the topic before ``via="auto"`` takes the view.
+    join_budget: float = 5_000_000.0
+
+
+class Client:
+    """
+    Waits for results and looks them up. Thread-safe, however many threads wait: one reader, one looker per client.
+
+    Args:
+        whereabouts: Finds topic and view on first use.
+        open_reader: Opens a reader of the topic; ``None`` without Kafka.
+        open_writer: Opens a writer of the topic, to forget tasks; ``None`` without Kafka.
+    """
+
+    def __init__(
+        self,
+        whereabouts: Whereabouts,
+        decoding: Decoding,
+        *,
+        inspector: TopicInspector | None,
+        open_reader: Callable[[], TopicReader] | None,
+        open_writer: Callable[[], TopicWriter] | None,
+        store: Store | None,
+        options: ClientOptions | None = None,
+    ) -> None:
+        self._whereabouts: Final = whereabouts
+        self._decoding: Final = decoding
+        self._inspector: Final = inspector
+        self._open_reader: Final = open_reader
+        self._open_writer: Final = open_writer
+        self._store: Final = store
+        self._options: Final = options or ClientOptions()
+        self._fetcher: Final = Fetcher(open_reader)
+        self._lock: Final = Lock()
+        self._engine: Engine | None = None
+        self._writer: TopicWriter | None = None
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    # -- waiting ----------------------------------------------------------------------------------------------------
+
+    def get(self, task_id: str, timeout: Timeout = _DEFAULT, *, via: Via = "auto") -> object:
+        """
+        Block until the task has ended, and return its result or raise its exception.
+
+        Raises:
+            WaitTimeout: The deadline passed first; says what was seen and where.
+            BaseException: What the task raised, if its class is allowed, else RemoteTaskError.
+            NoResult, DeadLettered, ClientClosed: See their names.
+        """
+        return self.wait(task_id, timeout, via=via).value()
+
+    def wait(self, task_id: str, timeout: Timeout = _DEFAULT, *, via: Via = "auto") -> Result:
+        """
+        Block until the task has ended, however it ended.
+
+        Args:
+            task_id: Need not be known to anybody yet.
+            timeout: Seconds or a timedelta; 0 looks once; ``None`` waits for ever and logs every minute; not stated:
+                the client's own, 30 s by default.
+            via: ``"topic"`` reads the topic itself; ``"view"`` waits for the fold to tell; ``"auto"`` takes the topic
+                while Kafka is configured and what has to be read of it stays within the budget.
+
+        Raises:
+            WaitTimeout, ClientClosed: See their names.
+            ServiceUnavailable: Neither topic nor view could be found, so that there is nothing to wait on.
+        """
+        _check_id(task_id)
+        deadline = self._deadline(timeout)
+        if deadline.total == 0:
+            return self._look_once(task_id)
+        place = self._whereabouts.find(_within(deadline))
+        done = Signal()
+        engine = self._running_engine(place)
+        partition = self._whereabouts.partition_of(task_id, place)
+        waiter = engine.submit(task_id, partition, done.set, through_topic=self._through_topic(via, engine))
+        try:
+            self._block(waiter, done, deadline)
+        except BaseException:
+            engine.give_up(waiter)
+            raise
+        answer = waiter.answer or engine.give_up(waiter)
+        if answer is not None:
+            return self._as_result(task_id, answer, place, partition)
+        if waiter.error is not None:
+            raise waiter.error
+        raise self._timed_out(waiter, deadline, engine)
+
+    def _block(self, waiter: Waiter, done: Signal, deadline: Deadline) -> None:
+        while not done.wait(deadline.remaining(_REMIND)) and not deadline.passed():
+            _log.info(
+                "still waiting for task %s after %.0f s",
+                waiter.task_id,
+                deadline.elapsed(),
+                extra={"action": "waiting"},
+            )
+
+    def _look_once(self, task_id: str) -> Result:
+        found = self.lookup(task_id)
+        if found.ready or found.mark is not None:
+            return found
+        msg = f"task {task_id!r} is {found.state}: not ready at the one look that timeout=0 takes"
+        raise WaitTimeout(msg, task_id=task_id, state=found.state)
+
+    def _through_topic(self, via: Via, engine: Engine) -> bool:
+        if via == "topic" and self._open_reader is None:
+            raise ConfigurationError('via="topic" needs Kafka: set kafka_bootstrap')
+        if via == "view" and self._store is None:
+            raise ConfigurationError('via="view" needs Redis: set redis_url')
+        if via != "auto" or self._open_reader is None or self._store is None:
+            return via == "topic" or (via == "auto" and self._open_reader is not None)
+        return engine.traffic <= self._options.join_budget
+
+    def _timed_out(self, waiter: Waiter, deadline: Deadline, engine: Engine) -> WaitTimeout:
+        state = states.UNKNOWN
+        try:
+            state = self._lookup_many([waiter.task_id])[0].state
+        except (StoreUnavailable, TopicUnavailable):
+            _log.debug("no last look: the view does not answer")
+        seen = "no record of it was seen" if state == states.UNKNOWN else f"it is {state}"
+        msg = (
+            f"task {waiter.task_id!r}: not ready after {deadline.total:g} s; {seen} "
+            f"(partition {waiter.partition}; {engine.describe(waiter.partition)})"
+        )
+        return WaitTimeout(msg, task_id=waiter.task_id, state=state)
+
+    def _as_result(self, task_id: str, answer: Answer, place: Place, partition: int) -> Result:
+        value = answer.value
+        if value is None and answer.offset >= 0:
+            value = self._fetcher.fetch(partition, answer.offset, Deadline(_ANSWER))
+        return Result(
+            task_id,
+            self._decoding,
+            basis=answer.basis,
+            value=value,
+            position=Position(place.topic_id, partition, answer.offset) if answer.offset >= 0 else None,
+            appended_ms=answer.appended_ms,
+            mark=answer.mark,
+            as_of=answer.as_of,
+        )
+
+    # -- looking up -------------------------------------------------------------------------------------------------
+
+    def lookup(
+        self,
+        task_id: str,
+        *,
+        fresh: bool = False,
+        at_least: Position | None = None,
+        timeout: Timeout = _DEFAULT,
+    ) -> Result:
+        """
+        Return what the view knows of a task; its age is ``as_of``.
+
+        Args:
+            fresh: First ask the brokers where the partition ends, and wait until the view has folded up to there: only
+                then is UNKNOWN authoritative.
+            at_least: Wait until the view has folded this position: the cheap form for who has published it.
+            timeout: Bounds both; not stated: the client's own.
+
+        Raises:
+            NotYetCovered: Not found, in a view that does not cover the whole log, or that did not get far enough.
+            StoreUnavailable, TopicUnavailable: See their names.
+            TopicMismatch: ``at_least`` is a position in another topic.
+        """
+        _check_id(task_id)
+        deadline = self._deadline(timeout)
+        place = self._whereabouts.find(_within(deadline))
+        partition = self._whereabouts.partition_of(task_id, place)
+        if fresh or at_least is not None:
+            self._await_watermark(task_id, place, partition, self._target(place, partition, fresh, at_least), deadline)
+        result = self._lookup_many([task_id])[0]
+        if not result.found and result.mark is None and result.basis is not Basis.FULL:
+            raise NotYetCovered(
+                f"task {task_id!r} was not found, and it may exist: {result.uncovered}", task_id=task_id
+            )
+        return result
+
+    def lookup_many(self, task_ids: Sequence[str]) -> list[Result]:
+        """
+        Return what the view knows of each task, in the order asked for, in one round trip.
+
+        A task that was not found has the state UNKNOWN; its ``basis`` is ``partial`` when it may exist all the same.
+        """
+        for task_id in task_ids:
+            _check_id(task_id)
+        return self._lookup_many(task_ids)
+
+    def _lookup_many(self, task_ids: Sequence[str]) -> list[Result]:
+        place = self._whereabouts.find(Deadline(_ANSWER))
+        if place.view is None:
+            raise ConfigurationError("a lookup needs Redis: set redis_url")
+        by_partition: dict[int, list[str]] = {}
+        indexes = []
+        for task_id in task_ids:
+            ids = by_partition.setdefault(self._whereabouts.partition_of(task_id, place), [])
+            indexes.append(len(ids))
+            ids.append(task_id)
+        found = place.view.look(by_partition)
+        partitions = {p: _Partition(place, p, looked) for p, looked in found.items()}
+        results = []
+        for task_id, index in zip(task_ids, indexes, strict=True):
+            partition = self._whereabouts.partition_of(task_id, place)
+            results.append(self._looked_up(task_id, index, partitions[partition]))
+        return results
+
+    def _looked_up(self, task_id: str, index: int, part: _Partition) -> Result:
+        raw = part.looked.values[index]
+        best = unpack(raw).summary.best if raw is not None else None
+        if best is not None and best.expires_ms <= part.looked.now_ms:
+            best = None
+        if best is None:
+            return Result(
+                task_id,
+                self._decoding,
+                basis=part.basis,
+                mark=part.looked.marks[index],
+                as_of=part.as_of,
+                uncovered=part.uncovered,
+            )
+        value = best.value
+        if value is None:
+            value = self._fetcher.fetch(part.number, best.offset, Deadline(_ANSWER))
+        return Result(
+            task_id,
+            self._decoding,
+            basis=part.basis,
+            value=value,
+            position=Position(part.place.topic_id, part.number, best.offset),
+            appended_ms=best.appended_ms,
+            mark=part.looked.marks[index],
+            as_of=part.as_of,
+            uncovered=part.uncovered,
+        )
+
+    def _target(self, place: Place, partition: int, fresh: bool, at_least: Position | None) -> int:  # noqa: FBT001 -- handed down as it came
+        target = 0
+        if at_least is not None:
+            if at_least.topic_id and at_least.topic_id != place.topic_id:
+                msg = (
+                    f"the position is in topic {at_least.topic_id}, this is {place.topic_id}: the topic was made again"
+                )
+                raise TopicMismatch(msg)
+            target = at_least.offset + 1
+        if fresh:
+            if self._inspector is None:
+                raise ConfigurationError(
+                    "a fresh lookup needs Kafka, which alone knows where the log ends: set kafka_bootstrap"
+                )
+            target = max(target, self._inspector.ends([partition], Deadline(_ANSWER))[partition])
+        return target
+
+    def _await_watermark(self, task_id: str, place: Place, partition: int, target: int, deadline: Deadline) -> None:
+        """Wait until the view has folded everything below ``target``."""
+        if place.view is None:
+            raise ConfigurationError("a lookup needs Redis: set redis_url")
+        pause = _LOOK_FIRST
+        while True:
+            coverage = place.view.look({partition: ()})[partition].coverage
+            if coverage is not None and coverage.watermark >= target:
+                return
+            if deadline.passed():
+                reached = "nothing" if coverage is None else f"offset {coverage.watermark}"
+                msg = (
+                    f"task {task_id!r}: after {deadline.total:g} s the view has folded {reached} of partition "
+                    f"{partition}, not {target}. Is a compactor running? Try: streamresults lag"
+                )
+                raise NotYetCovered(msg, task_id=task_id)
+            time.sleep(deadline.remaining(pause))
+            pause = min(pause * 2, _LOOK_LONGEST)
+
+    # -- forgetting -------------------------------------------------------------------------------------------------
+
+    def forget(self, task_id: str, timeout: Timeout = _DEFAULT) -> Position:
+        """
+        Write the task's tombstone; returns where it stands once the brokers hold it.
+
+        The view forgets as soon as it has folded it: ``lookup(id, at_least=position)`` waits for that. The log keeps
+        the task's history until retention takes it.
+
+        Raises:
+            PublishFailed: Not acknowledged in time.
+            ConfigurationError: This process has no Kafka.
+        """
+        _check_id(task_id)
+        if self._open_writer is None:
+            raise ConfigurationError("forgetting writes to the topic: set kafka_bootstrap")
+        deadline = self._deadline(timeout)
+        place = self._whereabouts.find(_within(deadline))
+        with self._lock:
+            self._writer = writer = self._writer or self._open_writer()
+        answers: list[Acknowledgement] = []
+        done = Signal()
+
+        def acknowledged(answer: Acknowledgement) -> None:
+            answers.append(answer)
+            done.set()
+
+        partition = self._whereabouts.partition_of(task_id, place)
+        while not writer.produce(task_id.encode(), None, acknowledged, partition=partition):
+            if not writer.wait_for_room(deadline):
+                raise PublishFailed(
+                    f"the tombstone of task {task_id!r} was not written: the queue is full",
+                    task_id=task_id,
+                    written=False,
+                )
+        if not done.wait(deadline.remaining()):
+            raise PublishFailed(
+                f"the tombstone of task {task_id!r} was not acknowledged in {deadline.total:g} s", task_id=task_id
+            )
+        if answers[0].error is not None:
+            raise PublishFailed(f"the tombstone of task {task_id!r}: {answers[0].error}", task_id=task_id) from answers[
+                0
+            ].error
+        return Position(place.topic_id, answers[0].partition, answers[0].offset)
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End every wait with ClientClosed and release every connection; closing twice is harmless."""
+        with self._lock:
+            engine, writer, self._engine, self._writer = self._engine, self._writer, None, None
+            self._closed = True
+        if engine is not None:
+            engine.close()
+        if writer is not None:
+            writer.close(Deadline(_ANSWER))
+        self._fetcher.close()
+        if self._inspector is not None:
+            self._inspector.close()
+        if self._store is not None:
+            self._store.close()
+
+    def _running_engine(self, place: Place) -> Engine:
+        with self._lock:
+            if self._closed:
+                raise ConfigurationError("the client is closed: open another one")
+            if self._engine is None:
+                channel = wake_channel(place.namespace, uuid.uuid4().hex)
+                store = self._store
+                self._engine = Engine(
+                    place,
+                    self._decoding.codec,
+                    open_reader=self._open_reader,
+                    inspector=self._inspector,
+                    subscribe=(lambda: store.subscribe(channel)) if store is not None else None,
+                    channel=channel,
+                    options=EngineOptions(self._options.wait_interval, self._options.safety_rereads),
+                )
+            return self._engine
+
+    def _deadline(self, timeout: Timeout) -> Deadline:
+        return Deadline(self._options.wait_timeout if timeout == _DEFAULT else timeout)
+
+
+class _Partition:
+    """What one look says of its partition: the same for every task in it."""
+
+    def __init__(self, place: Place, number: int, looked: Looked) -> None:
+        self.place = place
+        self.number = number
+        self.looked = looked
+        coverage = looked.coverage
+        self.as_of = None if coverage is None else max(0.0, (looked.now_ms - coverage.as_of_ms) / 1000)
+        complete = coverage is not None and coverage.complete and not place.evicting
+        self.basis = Basis.FULL if complete else Basis.PARTIAL
+        self.uncovered = "" if complete else self._why()
+
+    def _why(self) -> str:
+        coverage = self.looked.coverage
+        if coverage is None:
+            return f"there is no view of partition {self.number}. Run: streamresults compactor run --from earliest"
+        if self.place.evicting:
+            return "Redis may evict results (allow_eviction is set)"
+        return (
+            f"the view of partition {self.number} does not cover offsets [{coverage.target}, {coverage.start}). "
+            "To cover them, flush the view and run: streamresults compactor run --from earliest"
+        )
+
+
+def _check_id(task_id: str) -> None:
+    if not isinstance(task_id, str) or not task_id or len(task_id.encode(errors="replace")) > TASK_ID_MAX_BYTES:
+        msg = f"a task id is a string of 1 to {TASK_ID_MAX_BYTES} bytes: {str(task_id)[:60]!r}"
+        raise ValueError(msg)
+
+
+def _within(deadline: Deadline) -> Deadline:
+    """A deadline for a question that must be answered before the wait proper can begin."""
+    return Deadline(deadline.remaining(_ANSWER))

@@ -1,0 +1,190 @@
+"""What is known of one task at one moment: an immutable value that says what it is based on."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from streamresults.errors import DeadLettered, NoResult, NotYetCovered, RemoteTaskError, UnknownTask
+from streamresults.events import states
+from streamresults.events.revive import revive
+
+if TYPE_CHECKING:
+    from streamresults.events.allowlist import ExceptionAllowlist
+    from streamresults.events.codec import Codec
+    from streamresults.events.event import Event, Payload, Position, Prefix
+    from streamresults.events.payloads import SerializerRegistry
+    from streamresults.store.base import Mark
+
+
+class Basis(StrEnum):
+    """What an answer is based on."""
+
+    #: The view, which covered everything that can still be read from the log.
+    FULL = "full"
+    #: The view, which did not cover everything: a better event may exist.
+    PARTIAL = "partial"
+    #: The topic itself: the event was read there while somebody waited for it.
+    TOPIC = "topic"
+
+
+class Decoding(NamedTuple):
+    """All that is needed to turn bytes into values; shared by every result of a client."""
+
+    codec: Codec
+    serializers: SerializerRegistry
+    accept: frozenset[str]
+    allowlist: ExceptionAllowlist
+
+
+class Result:
+    """
+    What is known of one task; nothing here blocks, except that a schema never seen is looked up once.
+
+    Every property that decodes may raise the typed errors of its bytes; each decodes once.
+    """
+
+    def __init__(
+        self,
+        task_id: str,
+        decoding: Decoding,
+        *,
+        basis: Basis,
+        value: bytes | None = None,
+        position: Position | None = None,
+        appended_ms: int = 0,
+        mark: Mark | None = None,
+        as_of: float | None = None,
+        uncovered: str = "",
+    ) -> None:
+        self.task_id: Final = task_id
+        #: What the answer is based on.
+        self.basis: Final = basis
+        #: Where the event stands in the log; ``None`` when no record of the task is known.
+        self.position: Final = position
+        #: The broker's clock when the event was appended, in milliseconds since 1970; 0 unknown.
+        self.appended_ms: Final = appended_ms
+        #: Seconds since the view was last written to when it was read; ``None`` when it was not read.
+        self.as_of: Final = as_of
+        #: Set when a record of this task could not be read, whatever else is known of it.
+        self.mark: Final = mark
+        #: What the view does not cover, in words with the way to mend it; empty when it covers everything.
+        self.uncovered: Final = uncovered
+        self._value: Final = value
+        self._decoding: Final = decoding
+
+    def __repr__(self) -> str:
+        return f"<Result {self.task_id!r} {self.state} {self.basis}>"
+
+    @property
+    def found(self) -> bool:
+        """Whether any event of the task is known."""
+        return self._value is not None
+
+    @cached_property
+    def _head(self) -> tuple[Prefix, Payload]:
+        if self._value is None:
+            raise self._missing()
+        return self._decoding.codec.decode_head(self._value)
+
+    @cached_property
+    def prefix(self) -> Prefix:
+        """The fields that every version of the schema begins with."""
+        if self._value is None:
+            raise self._missing()
+        return self._decoding.codec.decode_prefix(self._value)
+
+    @cached_property
+    def event(self) -> Event:
+        """The whole event."""
+        if self._value is None:
+            raise self._missing()
+        return self._decoding.codec.decode(self._value)
+
+    @property
+    def state(self) -> str:
+        """The task's state; ``UNKNOWN`` when no event of it is known."""
+        return self.prefix.state if self.found else states.UNKNOWN
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing more will come."""
+        return self.found and states.is_terminal(self.state, terminal=self.prefix.terminal)
+
+    @property
+    def successful(self) -> bool:
+        """Whether the task ended with SUCCESS."""
+        return self.state == states.SUCCESS
+
+    @cached_property
+    def result(self) -> object:
+        """
+        The decoded payload, ``None`` when there is none; of a failed task its exception.
+
+        Raises:
+            ContentTypeRefused, PayloadNotDecodable: See their names.
+        """
+        if self.state in states.EXCEPTION:
+            return self.exception
+        return self._payload()
+
+    @cached_property
+    def exception(self) -> BaseException | None:
+        """The exception of a state that carries one: the real class if it is allowed, else a RemoteTaskError."""
+        if self.state not in states.EXCEPTION:
+            return None
+        event = self.event
+        return revive(event.exception, event.traceback, self._decoding.allowlist, self._decoding.serializers)
+
+    @property
+    def traceback(self) -> str:
+        """The formatted remote traceback; empty for none."""
+        return self.event.traceback if self.found else ""
+
+    def value(self) -> object:
+        """
+        Return the result of a task that succeeded, or raise why there is none.
+
+        Raises:
+            BaseException: What the task raised, if its class is allowed, else RemoteTaskError.
+            NoResult: It ended without a result.
+            DeadLettered: A record of it could not be read, and no result stands.
+            NotYetCovered: It was not found, and the view does not cover the whole log.
+            UnknownTask: It was not found; authoritative when the lookup was fresh.
+        """
+        if self.ready:
+            return self._outcome()
+        if self.mark is not None:
+            raise DeadLettered(
+                f"task {self.task_id!r}: a record of it could not be read ({self.mark.reason}). "
+                f"Its bytes are at {self.mark.place}",
+                task_id=self.task_id,
+                reason=self.mark.reason,
+                place=self.mark.place,
+            )
+        if not self.found:
+            raise self._missing()
+        raise NoResult(f"task {self.task_id!r} is {self.state}: not ready", task_id=self.task_id, state=self.state)
+
+    def _outcome(self) -> object:
+        if self.state in states.PROPAGATE:
+            raise self.exception or RemoteTaskError("unknown")
+        if self.state != states.SUCCESS and self._head[1].body is None and self._head[1].reference is None:
+            msg = f"task {self.task_id!r} ended as {self.state}, without a result"
+            raise NoResult(msg, task_id=self.task_id, state=self.state)
+        return self.result
+
+    def _payload(self) -> object:
+        payload = self._head[1]
+        if payload.body is None:
+            return None
+        return self._decoding.serializers.decode(payload.content_type, payload.body, accept=self._decoding.accept)
+
+    def _missing(self) -> UnknownTask | NotYetCovered:
+        if self.basis is Basis.FULL:
+            age = "" if self.as_of is None else f" The view was last written {self.as_of:.1f} s before it was read"
+            msg = f"no record of task {self.task_id!r} is in the view, which covers the whole log.{age}"
+            return UnknownTask(msg, task_id=self.task_id)
+        msg = f"task {self.task_id!r} was not found, and it may exist: {self.uncovered}"
+        return NotYetCovered(msg, task_id=self.task_id)

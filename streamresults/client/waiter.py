@@ -1,0 +1,166 @@
+"""One wait under way, and what is known of the partition it waits on. Plain state: the engine's lock guards all of it."""
+
+from __future__ import annotations
+
+import time
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from streamresults.client.result import Basis
+from streamresults.events.fold import Summary, combine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamresults.store.base import Mark
+    from streamresults.store.coverage import Coverage
+
+#: Seconds between looks at a partition's coverage while somebody lacks the proof that nothing was missed: first and
+#: longest. Shorter loads Redis, longer delays what only the view can show.
+ROUND_FIRST: Final = 0.005
+ROUND_LONGEST: Final = 0.25
+#: Seconds between readings of values that only back-fill can have changed.
+VALUES_EVERY: Final = 1.0
+
+
+class Phase(Enum):
+    """Where a wait stands."""
+
+    #: Nothing was asked yet.
+    NEW = "new"
+    #: A look is wanted, or under way.
+    LOOKING = "looking"
+    #: Looked; the proof that nothing was missed is still missing.
+    UNPROVEN = "unproven"
+    #: Nothing can have been missed: the reader, or the fold's message, will bring it.
+    ASLEEP = "asleep"
+    #: Answered, or given up.
+    OVER = "over"
+
+
+class Answer(NamedTuple):
+    """What ended a wait."""
+
+    #: The record's value; ``None`` with a mark, or when it is too large for the view.
+    value: bytes | None
+    offset: int
+    appended_ms: int
+    basis: Basis
+    #: Seconds since the view was last written to; ``None`` when the answer is not from the view.
+    as_of: float | None = None
+    mark: Mark | None = None
+
+
+class Waiter:
+    """One wait; made by the engine."""
+
+    __slots__ = (
+        "answer",
+        "began",
+        "best",
+        "error",
+        "folded_to",
+        "key",
+        "next_offset",
+        "notify",
+        "partition",
+        "phase",
+        "reset_count",
+        "seen",
+        "state_seen",
+        "task_id",
+        "through_topic",
+    )
+
+    def __init__(self, task_id: str, partition: int, notify: Callable[[], None], *, through_topic: bool) -> None:
+        self.task_id: Final = task_id
+        self.key: Final = task_id.encode()
+        self.partition: Final = partition
+        self.notify: Final = notify
+        #: Waits through the topic; if not, through the view.
+        self.through_topic: Final = through_topic
+        self.began: Final = time.monotonic()
+        self.phase = Phase.NEW
+        #: R: the reader matches every record from here on; -1 while its partition is not read.
+        self.next_offset = -1
+        #: The A that a sleeper's proof was read with.
+        self.folded_to = -1
+        #: The coverage that the values were last read with.
+        self.seen: Coverage | None = None
+        #: What the view said last, for people.
+        self.state_seen = ""
+        #: The best record that the reader delivered, by the fold's order; used only when the view is not heard of.
+        self.best: Summary | None = None
+        #: Counts resets of the reader: a look that was asked for before one proves nothing after it.
+        self.reset_count = 0
+        self.answer: Answer | None = None
+        #: Set when the wait cannot go on.
+        self.error: Exception | None = None
+
+    def keep_best(self, summary: Summary) -> None:
+        """Remember a delivered record, as the fold would."""
+        self.best = summary if self.best is None else combine(self.best, summary)
+
+    def finish(self, answer: Answer | None = None, error: Exception | None = None) -> None:
+        """End the wait once and tell whoever waits."""
+        if self.phase is Phase.OVER:
+            return
+        self.phase, self.answer, self.error = Phase.OVER, answer, error
+        self.notify()
+
+
+class Watch:
+    """What the engine knows of one partition."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition: Final = partition
+        #: The next offset that the reader will match; -1: the partition is not read.
+        self.next_offset = -1
+        #: Everybody who waits on this partition, by key.
+        self.waiters: Final[dict[bytes, list[Waiter]]] = {}
+        #: Those whose proof is missing.
+        self.unproven: Final[set[Waiter]] = set()
+        #: The highest A ever seen of this partition.
+        self.highest_watermark = -1
+        #: When the view was last found alive.
+        self.heard_at = -1.0
+        #: A look brought an older moment than was seen before.
+        self.older_view_seen = False
+        self.idle_since = time.monotonic()
+        self.round_at = 0.0
+        self.values_at = 0.0
+        self._pause = ROUND_FIRST
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the reader has an offset in this partition."""
+        return self.next_offset >= 0
+
+    def everybody(self) -> list[Waiter]:
+        """Return everybody who waits on this partition."""
+        return [waiter for waiters in self.waiters.values() for waiter in waiters]
+
+    def add(self, waiter: Waiter) -> None:
+        """Enter a wait."""
+        self.waiters.setdefault(waiter.key, []).append(waiter)
+
+    def remove(self, waiter: Waiter) -> None:
+        """Strike a wait out; harmless when it is not there."""
+        self.unproven.discard(waiter)
+        others = self.waiters.get(waiter.key)
+        if others and waiter in others:
+            others.remove(waiter)
+            if not others:
+                del self.waiters[waiter.key]
+        if not self.waiters:
+            self.idle_since = time.monotonic()
+
+    def hurry(self) -> None:
+        """Look again at once, and often for a while: something has just changed."""
+        self._pause = ROUND_FIRST
+        self.round_at = 0.0
+
+    def next_round(self) -> None:
+        """Set when to look again: 5 ms, doubling to 250 ms."""
+        self.round_at = time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, ROUND_LONGEST)

@@ -1,0 +1,413 @@
+"""
+Folds the topic into the view, for as long as it is told to.
+
+Effects have an order: 1. records are fetched, 2. folded in memory, 3. what cannot be read is acknowledged by the
+dead-letter topic, 4. one script per batch writes values and coverage together, 5. the consumer group's offsets are
+committed, for lag tools alone. A crash between any two of them repeats work and changes no answer, because 4 is a
+compare-and-set on coverage.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from streamresults.compactor.folding import FoldLimits, fold_records
+from streamresults.compactor.lane import Lane
+from streamresults.deadline import Deadline
+from streamresults.errors import ConfigurationError, ServiceUnavailable, StoreOutOfMemory, TopicMismatch
+from streamresults.store.base import Descriptor, LiveBatch
+from streamresults.store.coverage import FORMAT, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from threading import Event as Signal
+
+    from streamresults.compactor.dead_letters import DeadLetters
+    from streamresults.events.codec import Codec
+    from streamresults.store.base import BatchReply, Store
+    from streamresults.topic.base import Record, TopicDescription, TopicGroup, TopicInspector
+
+_log: Final = logging.getLogger("streamresults.compactor")
+#: Seconds that a poll blocks when nothing arrives. Larger delays keepalives and a stop, smaller burns processor.
+_POLL: Final = 0.2
+#: Seconds between attempts while a service is away: first and longest. Longer delays the recovery by as much.
+_RETRY_FIRST: Final = 0.1
+_RETRY_LONGEST: Final = 2.0
+#: Seconds that brokers get to answer a question, and the dead-letter topic to acknowledge.
+_ANSWER: Final = 15.0
+#: Seconds between commits. They are for lag tools alone: more often buys nothing, less often shows old lag.
+_COMMIT_EVERY: Final = 1.0
+#: Seconds between readings of the low watermarks. An old one makes a rewind end at an offset that is gone, which is
+#: noticed and mended.
+_LOW_EVERY: Final = 60.0
+
+
+class CompactorOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a compactor behaves."""
+
+    namespace: str
+    #: A generation that must begin does so at the log's oldest record instead of its end.
+    from_earliest: bool = False
+    allow_eviction: bool = False
+    rewind_max: int = 1_000_000
+    limits: FoldLimits
+
+
+class Compactor:
+    """
+    One compactor; any number may run on one topic.
+
+    Implements :class:`~streamresults.topic.base.GroupEvents`. One thread makes all calls; the signal that ends
+    :meth:`run` may be set by any.
+    """
+
+    def __init__(
+        self,
+        *,
+        group: TopicGroup,
+        inspector: TopicInspector,
+        store: Store,
+        codec: Codec,
+        dead_letters: DeadLetters,
+        options: CompactorOptions,
+    ) -> None:
+        self._group: Final = group
+        self._inspector: Final = inspector
+        self._store: Final = store
+        self._codec: Final = codec
+        self._dead_letters: Final = dead_letters
+        self._options: Final = options
+        self._lanes: Final[dict[int, Lane]] = {}
+        self._held = False
+        #: Partitions of which records arrived while everything was paused: they are read again from their position.
+        self._refetch: set[int] = set()
+        self._stop: Signal | None = None
+        self._committed_at = self._low_read_at = time.monotonic()
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def run(self, stop: Signal) -> None:
+        """
+        Fold until ``stop`` is set, then finish what is under way, commit and leave the group.
+
+        Services that go away are waited for; memory stays bounded meanwhile.
+
+        Raises:
+            ConfigurationError: Redis may evict, and that was not allowed.
+            TopicMismatch: The view belongs to another cluster.
+            ServiceUnavailable: Kafka or Redis did not answer at the start.
+        """
+        self._start(stop)
+        try:
+            while not stop.is_set():
+                self._step(_POLL)
+        finally:
+            self._finish()
+
+    def run_once(self, stop: Signal, timeout: float | None = None) -> dict[int, int]:
+        """
+        Fold up to the end that the log has now, return the watermarks, and leave the group.
+
+        Partitions that another compactor holds are waited for through the view.
+
+        Raises:
+            ServiceUnavailable: The end was not reached in ``timeout`` seconds.
+        """
+        description = self._start(stop)
+        deadline = Deadline(timeout)
+        goal = self._inspector.ends(list(range(description.partitions)), Deadline(_ANSWER))
+        try:
+            while not stop.is_set():
+                self._step(_POLL)
+                reached = self._watermarks(goal)
+                if all(reached.get(partition, -1) >= end for partition, end in goal.items()):
+                    return reached
+                if deadline.passed():
+                    missing = {p: (reached.get(p), end) for p, end in goal.items() if reached.get(p, -1) < end}
+                    msg = f"not drained in {deadline.total:g} s; partition: (watermark, end) {missing}"
+                    raise ServiceUnavailable(msg)
+            return self._watermarks(goal)
+        finally:
+            self._finish()
+
+    def _start(self, stop: Signal) -> TopicDescription:
+        self._stop = stop
+        description = self._inspector.describe(Deadline(_ANSWER))
+        self._check_eviction()
+        known = self._store.read_descriptor(self._options.namespace, description.topic)
+        if known is not None and known.cluster_id != description.cluster_id:
+            msg = (
+                f"the view {self._options.namespace!r} of topic {description.topic!r} belongs to Kafka cluster "
+                f"{known.cluster_id}, this is {description.cluster_id}. Choose another namespace"
+            )
+            raise TopicMismatch(msg)
+        self._view = self._store.view(self._options.namespace, description.topic_id)
+        self._description = description
+        self._write_descriptor()
+        self._group.join(self)
+        _log.info(
+            "compactor started: topic %s, %d partitions, namespace %s",
+            description.topic,
+            description.partitions,
+            self._options.namespace,
+            extra={"action": "compactor_started", "partitions": description.partitions},
+        )
+        return description
+
+    def _check_eviction(self) -> None:
+        policy = self._store.eviction_policy()
+        if policy is None:
+            _log.warning("Redis does not say its maxmemory-policy: make sure that it is noeviction")
+        elif policy != "noeviction" and not self._options.allow_eviction:
+            msg = (
+                f"Redis may evict results (maxmemory-policy {policy}), which would make a miss a lie. "
+                "Run: redis-cli CONFIG SET maxmemory-policy noeviction, or set allow_eviction"
+            )
+            raise ConfigurationError(msg)
+
+    def _write_descriptor(self) -> None:
+        about = self._description
+        self._store.write_descriptor(
+            self._options.namespace,
+            Descriptor(
+                cluster_id=about.cluster_id,
+                topic=about.topic,
+                topic_id=about.topic_id,
+                partition_counts=(about.partitions,),
+                format=FORMAT,
+                evicting=self._options.allow_eviction,
+            ),
+        )
+
+    def _finish(self) -> None:
+        _log.info("compactor stopping", extra={"action": "compactor_stopping"})
+        self._commit(wait=True)
+        self._group.close()
+        self._dead_letters.close(Deadline(_ANSWER))
+        _log.info("compactor stopped", extra={"action": "compactor_stopped"})
+
+    # -- the consumer group's events --------------------------------------------------------------------------------
+
+    def on_assigned(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Begin at the end of the log: the first reply of the view says where to go on."""
+        marks = self._inspector.watermarks(partitions, Deadline(_ANSWER))
+        for partition in partitions:
+            low, high = marks[partition]
+            self._lanes[partition] = Lane(partition, high, low, from_low=self._options.from_earliest)
+        if self._held:
+            self._group.pause(partitions)
+        _log.info("partitions assigned: %s", sorted(partitions), extra={"action": "partitions_assigned"})
+        return {partition: marks[partition].high for partition in partitions}
+
+    def on_revoked(self, partitions: Sequence[int]) -> None:
+        """Commit how far they are; records not yet folded are the next member's."""
+        self._commit(wait=True)
+        self._drop(partitions, "revoked")
+
+    def on_lost(self, partitions: Sequence[int]) -> None:
+        """Drop them; another member may be folding them already, and no batch of ours can harm it."""
+        self._drop(partitions, "lost")
+
+    def _drop(self, partitions: Sequence[int], how: str) -> None:
+        for partition in partitions:
+            self._lanes.pop(partition, None)
+        _log.info("partitions %s: %s", how, sorted(partitions), extra={"action": f"partitions_{how}"})
+
+    # -- one round --------------------------------------------------------------------------------------------------
+
+    def _step(self, timeout: float) -> None:
+        polled = self._group.poll(timeout)
+        arrived: dict[int, list[Record]] = {}
+        for record in polled.records:
+            arrived.setdefault(record.partition() or 0, []).append(record)
+        for partition, end in polled.ends.items():
+            lane = self._lanes.get(partition)
+            if lane is not None:
+                lane.end_seen = max(lane.end_seen, end)
+        for partition in polled.out_of_range:
+            self._restart_at_end(partition)
+        self._patiently(arrived, polled.ends)
+        self._housekeeping()
+
+    def _patiently(self, arrived: dict[int, list[Record]], ends: Mapping[int, int]) -> None:
+        """Fold what arrived, however long the services are away; the group is served meanwhile."""
+        pause = _RETRY_FIRST
+        while True:
+            try:
+                self._fold(arrived, ends)
+            except ServiceUnavailable as exc:
+                self._hold(exc)
+                self._wait_serving(pause)
+                pause = min(pause * 2, _RETRY_LONGEST)
+                if self._stop is not None and self._stop.is_set():
+                    return
+            else:
+                self._dead_letters.folded()
+                if self._held:
+                    self._release()
+                return
+
+    def _fold(self, arrived: Mapping[int, list[Record]], ends: Mapping[int, int]) -> None:
+        """Write everything that arrived, and the empty batches that are due, in one round trip."""
+        batches = []
+        for partition, lane in list(self._lanes.items()):
+            fresh = [record for record in arrived.get(partition, ()) if (record.offset() or 0) >= lane.position]
+            batches += self._batches(lane, fresh, ends.get(partition, 0))
+        if batches:
+            replies = self._view.apply(batches)
+            for batch, reply in zip(batches, replies, strict=True):
+                self._replied(self._lanes[batch.partition], batch, reply)
+
+    def _batches(self, lane: Lane, records: Sequence[Record], end: int) -> list[LiveBatch]:
+        begin, batches = lane.position, []
+        if records:
+            lane.end_seen = max(lane.end_seen, (records[-1].offset() or 0) + 1)
+            for segment in fold_records(records, self._codec, self._options.limits):
+                marks = self._dead_letters.write(segment.unreadable, Deadline(_ANSWER)) if segment.unreadable else []
+                claim = lane.claim(begin, segment.end, self._options.rewind_max)
+                batches.append(LiveBatch(lane.partition, claim, segment.entries, marks))
+                begin = segment.end
+        if end > begin or (not batches and lane.due()):
+            # Moves the watermark over transaction markers, tells that we are alive, and notices a view that was lost.
+            claim = lane.claim(begin, max(begin, end), self._options.rewind_max)
+            batches.append(LiveBatch(lane.partition, claim, ()))
+        return batches
+
+    def _replied(self, lane: Lane, batch: LiveBatch, reply: BatchReply) -> None:
+        lane.replied(reply.coverage)
+        if reply.began:
+            self._began(lane, reply)
+        if reply.outcome is Outcome.APPLIED:
+            return
+        if reply.outcome is Outcome.BEHIND and lane.position > lane.end_seen:
+            self._check_loss(lane)
+        self._group.seek(lane.partition, lane.position)
+        lane.hurry()
+        _log.info(
+            "partition %d goes on at %d, not at %d: the view is %s",
+            lane.partition,
+            lane.position,
+            batch.claim.begin,
+            "ahead" if reply.outcome is Outcome.BEHIND else "behind",
+            extra={"action": "repositioned", "partition": lane.partition, "offset": lane.position},
+        )
+
+    def _began(self, lane: Lane, reply: BatchReply) -> None:
+        coverage = reply.coverage
+        self._write_descriptor()
+        hint = (
+            ""
+            if coverage.complete
+            else (
+                f"; [{coverage.target}, {coverage.start}) is not covered: misses there are answered NotYetCovered. "
+                "To cover it, flush the view and run: streamresults compactor run --from earliest"
+            )
+        )
+        _log.warning(
+            "partition %d: no view to continue, a generation begins at %d%s",
+            lane.partition,
+            coverage.start,
+            hint,
+            extra={"action": "generation_began", "partition": lane.partition, "offset": coverage.start},
+        )
+
+    def _check_loss(self, lane: Lane) -> None:
+        """The watermark is beyond all that was seen of the log: ask where the log ends now, after reading it."""
+        assert lane.coverage is not None
+        end = self._inspector.ends([lane.partition], Deadline(_ANSWER))[lane.partition]
+        lane.end_seen = max(lane.end_seen, end)
+        if lane.coverage.watermark <= end:
+            return
+        _log.critical(
+            "partition %d: the log ends at %d, but the view has folded up to %d: acknowledged records were lost. "
+            "A new generation begins at the log's end",
+            lane.partition,
+            end,
+            lane.coverage.watermark,
+            extra={"action": "log_lost_records", "partition": lane.partition, "offset": end},
+        )
+        claim = lane.proof_of_loss(lane.coverage, end)
+        (reply,) = self._view.apply([LiveBatch(lane.partition, claim, ())])
+        lane.replied(reply.coverage)
+        if reply.began:
+            self._began(lane, reply)
+
+    def _restart_at_end(self, partition: int) -> None:
+        """The log does not hold our position: start at its end, or its beginning; the view says where to go on."""
+        lane = self._lanes.get(partition)
+        if lane is None:
+            return
+        low, high = self._inspector.watermarks([partition], Deadline(_ANSWER))[partition]
+        _log.warning(
+            "partition %d: the log holds [%d, %d) and not offset %d",
+            partition,
+            low,
+            high,
+            lane.position,
+            extra={"action": "out_of_range", "partition": partition, "offset": lane.position},
+        )
+        lane.low, lane.position, lane.end_seen = low, high, high
+        self._group.seek(partition, high)
+        lane.hurry()
+
+    # -- trouble and upkeep -----------------------------------------------------------------------------------------
+
+    def _hold(self, exc: ServiceUnavailable) -> None:
+        if self._held:
+            return
+        self._held = True
+        self._group.pause(list(self._lanes))
+        action = "paused_out_of_memory" if isinstance(exc, StoreOutOfMemory) else "paused"
+        _log.error("paused, nothing is lost: %s", exc, extra={"action": action})
+
+    def _release(self) -> None:
+        self._held = False
+        for partition in self._refetch & self._lanes.keys():
+            self._group.seek(partition, self._lanes[partition].position)
+        self._refetch = set()
+        self._group.resume(list(self._lanes))
+        _log.info("resumed", extra={"action": "resumed"})
+
+    def _wait_serving(self, seconds: float) -> None:
+        """Keep the group's membership while everything is paused; whatever still arrives is fetched again later."""
+        deadline = Deadline(seconds)
+        while not deadline.passed() and not (self._stop is not None and self._stop.is_set()):
+            late = self._group.poll(deadline.remaining(_POLL))
+            self._refetch |= {record.partition() or 0 for record in late.records} & self._lanes.keys()
+
+    def _housekeeping(self) -> None:
+        now = time.monotonic()
+        if now - self._committed_at >= _COMMIT_EVERY:
+            self._committed_at = now
+            self._commit(wait=False)
+        if now - self._low_read_at >= _LOW_EVERY:
+            self._low_read_at = now
+            self._read_low_watermarks()
+
+    def _read_low_watermarks(self) -> None:
+        try:
+            for partition, (low, _) in self._inspector.watermarks(list(self._lanes), Deadline(1.0)).items():
+                self._lanes[partition].low = low
+        except ServiceUnavailable:
+            _log.debug("low watermarks not read; the next round tries again")
+
+    def _commit(self, *, wait: bool) -> None:
+        offsets = {p: lane.position for p, lane in self._lanes.items() if lane.coverage is not None}
+        if offsets:
+            self._group.commit(offsets, wait=wait)
+
+    def _watermarks(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the watermark of each partition: our own lanes', and of the others what the view says."""
+        reached = {p: lane.position for p, lane in self._lanes.items() if lane.coverage is not None}
+        others = [p for p in partitions if p not in self._lanes]
+        if others:
+            try:
+                looked = self._view.look({p: [] for p in others})
+            except ServiceUnavailable:
+                return reached
+            reached |= {p: found.coverage.watermark for p, found in looked.items() if found.coverage}
+        return reached

@@ -1,0 +1,132 @@
+"""Where records go that cannot be read: their original bytes and headers, with the reason, in the dead-letter topic."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from threading import Event as Signal
+from typing import TYPE_CHECKING, Final
+
+from streamresults.errors import RecordTooLarge, TopicUnavailable
+from streamresults.store.base import Mark
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamresults.compactor.folding import Unreadable
+    from streamresults.deadline import Deadline
+    from streamresults.topic.base import Acknowledgement, Headers, Record, TopicWriter
+
+_log: Final = logging.getLogger("streamresults.compactor")
+HEADER_PREFIX: Final = "sr.dlq."
+
+
+class DeadLetters:
+    """
+    Writes dead letters, at least once: the source position stands in the headers.
+
+    Args:
+        writer: A writer on the dead-letter topic.
+        dead_letter_topic: Its name, for the marks.
+        topic: The topic that the records come from.
+    """
+
+    def __init__(self, writer: TopicWriter, dead_letter_topic: str, topic: str) -> None:
+        self._writer = writer
+        self._name = dead_letter_topic
+        self._topic = topic
+        #: What is acknowledged already, by partition and offset: a batch that is tried again writes nothing twice.
+        self._acknowledged: dict[tuple[int, int], Mark] = {}
+
+    def write(self, unreadable: Sequence[Unreadable], deadline: Deadline) -> list[tuple[str, Mark]]:
+        """
+        Block until the brokers hold every record; return the marks to leave under the keys that are task ids.
+
+        Raises:
+            TopicUnavailable: Not all were acknowledged in time: write them again before moving on.
+        """
+        fresh = [letter for letter in unreadable if _place(letter.record) not in self._acknowledged]
+        waits = [(letter, *self._produce(letter)) for letter in fresh]
+        for letter, done, answers in waits:
+            if not done.wait(deadline.remaining()):
+                msg = f"the dead-letter topic {self._name!r} did not acknowledge in {deadline.total:g} s"
+                raise TopicUnavailable(msg)
+            if answers[0].error is not None:
+                msg = f"the dead-letter topic {self._name!r} refused a record: {answers[0].error}"
+                raise TopicUnavailable(msg) from answers[0].error
+            place = f"{self._name}[{answers[0].partition}]@{answers[0].offset}"
+            self._acknowledged[_place(letter.record)] = self._mark(letter, place)
+        marks = {u.task_id: self._acknowledged[_place(u.record)] for u in unreadable if u.task_id is not None}
+        return list(marks.items())
+
+    def folded(self) -> None:
+        """Note that everything written so far is in the view: nothing of it will be tried again."""
+        self._acknowledged.clear()
+
+    def close(self, deadline: Deadline) -> None:
+        """Release the writer."""
+        self._writer.close(deadline)
+
+    def _mark(self, letter: Unreadable, place: str) -> Mark:
+        offset, partition = letter.record.offset() or 0, letter.record.partition() or 0
+        reason = f"{type(letter.error).__name__}: {letter.error}"
+        _log.warning(
+            "dead letter: %s[%d]@%d %s -> %s",
+            self._topic,
+            partition,
+            offset,
+            reason,
+            place,
+            extra={"action": "dead_lettered", "partition": partition, "offset": offset},
+        )
+        return Mark(offset=offset, reason=reason, place=place, keep_until_ms=letter.keep_until_ms)
+
+    def _produce(self, letter: Unreadable) -> tuple[Signal, list[Acknowledgement]]:
+        done = Signal()
+        answers: list[Acknowledgement] = []
+
+        def acknowledged(answer: Acknowledgement) -> None:
+            answers.append(answer)
+            done.set()
+
+        key, value = letter.record.key(), letter.record.value()
+        headers = [*_original_headers(letter), *self._own_headers(letter)]
+        raw_key = key if isinstance(key, bytes) else b""
+        try:
+            queued = self._writer.produce(
+                raw_key, value if isinstance(value, bytes) else None, acknowledged, headers=headers
+            )
+        except RecordTooLarge:
+            # The original fitted, with our headers it does not: the bytes stay readable at the position they name.
+            headers.append((HEADER_PREFIX + "value_left_in_place", b"true"))
+            queued = self._writer.produce(raw_key, b"", acknowledged, headers=headers)
+        if not queued:
+            msg = f"the queue of the dead-letter topic {self._name!r} is full: the brokers do not keep up"
+            raise TopicUnavailable(msg)
+        return done, answers
+
+    def _own_headers(self, letter: Unreadable) -> Headers:
+        record = letter.record
+        value = record.value()
+        facts = {
+            "topic": self._topic,
+            "partition": str(record.partition()),
+            "offset": str(record.offset()),
+            "timestamp": str(record.timestamp()[1]),
+            "error": type(letter.error).__name__,
+            "message": str(letter.error),
+            "stage": "compact",
+            "fingerprint": value[2:10].hex() if isinstance(value, bytes) else "",
+        }
+        return [(HEADER_PREFIX + name, text.encode(errors="replace")) for name, text in facts.items()]
+
+
+def _place(record: Record) -> tuple[int, int]:
+    return record.partition() or 0, record.offset() or 0
+
+
+def _original_headers(letter: Unreadable) -> Headers:
+    headers = letter.record.headers()
+    if headers is None:
+        return []
+    return list(headers.items()) if isinstance(headers, Mapping) else list(headers)

@@ -1,0 +1,106 @@
+"""Records of one partition, folded per task into the batches that a script takes. No connection is met here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from streamresults.errors import RecordError
+from streamresults.events.codec import check_key, task_id_of
+from streamresults.events.fold import NEVER, Best, Summary, combine, event_summary, tombstone_summary
+from streamresults.events.states import rank
+from streamresults.store.value import pack_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamresults.events.codec import Codec
+    from streamresults.topic.base import Record
+
+
+class FoldLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What bounds a fold and its batches."""
+
+    #: The topic's retention: nothing outlives it. :data:`~streamresults.events.fold.NEVER` when it is unlimited.
+    retention_ms: int
+    inline_max: int
+    batch_events: int
+    batch_bytes: int
+
+
+class Unreadable(NamedTuple):
+    """A record that cannot be an event, and why."""
+
+    record: Record
+    error: RecordError
+    #: Whose key it has, ``None`` when the key is no task id.
+    task_id: str | None
+    keep_until_ms: int
+
+
+class Segment(NamedTuple):
+    """The offsets up to ``end``, folded per task."""
+
+    end: int
+    entries: list[tuple[str, bytes]]
+    unreadable: list[Unreadable]
+
+
+def fold_records(records: Sequence[Record], codec: Codec, limits: FoldLimits) -> list[Segment]:
+    """
+    Fold neighbouring records of one partition into segments, each small enough for one script.
+
+    Raises:
+        TopicUnavailable: A record names a schema that is not built in, and the schemas topic cannot be read.
+    """
+    segments = []
+    summaries: dict[str, Summary] = {}
+    unreadable: list[Unreadable] = []
+    events = size = end = 0
+    for record in records:
+        offset = record.offset() or 0
+        value = record.value()
+        length = len(value) if value is not None else 0
+        if events and (events >= limits.batch_events or size + length > limits.batch_bytes):
+            segments.append(_segment(end, summaries, unreadable))
+            summaries, unreadable, events, size = {}, [], 0, 0
+        try:
+            task_id, summary = _summary(record, offset, value, codec, limits)
+        except RecordError as exc:
+            unreadable.append(_unreadable(record, exc, limits))
+        else:
+            earlier = summaries.get(task_id)
+            summaries[task_id] = summary if earlier is None else combine(earlier, summary)
+        events, size, end = events + 1, size + length, offset + 1
+    segments.append(_segment(end, summaries, unreadable))
+    return segments
+
+
+def _segment(end: int, summaries: dict[str, Summary], unreadable: list[Unreadable]) -> Segment:
+    return Segment(end, [(task_id, pack_entry(summary)) for task_id, summary in summaries.items()], unreadable)
+
+
+def _summary(
+    record: Record, offset: int, value: bytes | str | None, codec: Codec, limits: FoldLimits
+) -> tuple[str, Summary]:
+    task_id = task_id_of(record.key())
+    appended = record.timestamp()[1]
+    kept_until = min(appended + limits.retention_ms, NEVER)
+    if value is None:
+        return task_id, tombstone_summary(offset, kept_until)
+    assert isinstance(value, bytes)
+    prefix = codec.decode_prefix(value)
+    check_key(task_id, prefix)
+    codec.require(value)
+    expires = min(appended + prefix.expires_after_ms, kept_until) if prefix.expires_after_ms else kept_until
+    inline = value if len(value) <= limits.inline_max else None
+    return task_id, event_summary(Best(rank(prefix.state, terminal=prefix.terminal), offset, appended, expires, inline))
+
+
+def _unreadable(record: Record, error: RecordError, limits: FoldLimits) -> Unreadable:
+    try:
+        task_id = task_id_of(record.key())
+    except RecordError:
+        task_id = None
+    return Unreadable(record, error, task_id, min(record.timestamp()[1] + limits.retention_ms, NEVER))

@@ -1,0 +1,56 @@
+"""One monotonic budget, made where a caller states a timeout and handed down; no clock time is compared here."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import timedelta
+from typing import Final
+
+#: What callers may say: seconds, a timedelta, or None for ever.
+Timeout = float | timedelta | None
+
+
+class Deadline:
+    """
+    The moment by which a call has to return, on this process's monotonic clock.
+
+    Args:
+        timeout: Seconds or a timedelta from now; ``None`` means never, ``0`` means that one look is taken.
+
+    Raises:
+        ValueError: The timeout is negative or not a number.
+    """
+
+    __slots__ = ("_at", "_started", "_total")
+
+    def __init__(self, timeout: Timeout) -> None:
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        if seconds is not None and not seconds >= 0:
+            msg = f"a timeout is a number of seconds from 0 up, or None: {timeout!r}"
+            raise ValueError(msg)
+        self._started: Final = time.monotonic()
+        self._total: Final = math.inf if seconds is None else float(seconds)
+        self._at: Final = self._started + self._total
+
+    @property
+    def at(self) -> float:
+        """The reading of ``time.monotonic()`` at which the budget is spent; infinity for never."""
+        return self._at
+
+    @property
+    def total(self) -> float:
+        """Seconds that were granted; infinity for never."""
+        return self._total
+
+    def elapsed(self) -> float:
+        """Return the seconds spent so far."""
+        return time.monotonic() - self._started
+
+    def remaining(self, at_most: float = math.inf) -> float:
+        """Return the seconds left, between 0 and ``at_most``."""
+        return min(max(0.0, self._at - time.monotonic()), at_most)
+
+    def passed(self) -> bool:
+        """Tell whether nothing is left."""
+        return time.monotonic() >= self._at

@@ -1,0 +1,299 @@
+"""
+Every error that streamresults raises on purpose; nothing else lives here.
+
+StreamResultsError
+├── ConfigurationError (ValueError)          a setting is missing, wrong or contradicts another
+├── ServiceUnavailable (ConnectionError)     a service did not answer within the time it was given
+│   ├── TopicUnavailable                     Kafka
+│   └── StoreUnavailable                     Redis
+│       └── StoreOutOfMemory                 Redis answers, but refuses writes
+├── TopicMismatch                            the topic or the view is not the one that was meant
+├── PublishError                             an event did not reach the log
+│   ├── PublishFailed                        refused, or not acknowledged in time
+│   ├── RecordTooLarge                       larger than the topic takes
+│   └── PublisherClosed                      published after close()
+├── PayloadError (ValueError)                a value and its bytes
+│   ├── PayloadNotEncodable                  names the path inside the value
+│   ├── PayloadNotDecodable
+│   └── ContentTypeRefused                   not on the accept list; nothing was decoded
+├── RecordError (ValueError)                 the bytes of a record cannot be an event
+│   ├── BadMagic
+│   ├── UnknownFingerprint
+│   ├── TruncatedRecord
+│   ├── TrailingBytes
+│   ├── MalformedRecord
+│   └── KeyMismatch
+├── WaitError                                a wait or a lookup ended without a result
+│   ├── WaitTimeout (TimeoutError)
+│   ├── UnknownTask (LookupError)
+│   ├── NotYetCovered (LookupError)
+│   ├── NoResult
+│   ├── DeadLettered
+│   └── ClientClosed
+├── RemoteTaskError                          the task failed with an exception that is not rebuilt here
+├── SecurityError                            a record names something that is not an exception class
+└── VerificationMismatch                     the view and the log disagree
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class StreamResultsError(Exception):
+    """Root of the tree: catches everything that streamresults raises on purpose."""
+
+
+class ConfigurationError(StreamResultsError, ValueError):
+    """Raised when a setting is missing, malformed or contradicts another one."""
+
+
+class ServiceUnavailable(StreamResultsError, ConnectionError):
+    """Raised when a service did not answer within the time it was given."""
+
+
+class TopicUnavailable(ServiceUnavailable):
+    """Raised when Kafka cannot be reached, or the topic does not exist."""
+
+
+class StoreUnavailable(ServiceUnavailable):
+    """Raised when Redis cannot be reached, is loading, or is a read-only replica."""
+
+
+class StoreOutOfMemory(StoreUnavailable):
+    """Raised when Redis refuses a write because ``maxmemory`` is reached."""
+
+
+class TopicMismatch(StreamResultsError):
+    """Raised when a position or a view belongs to another topic, cluster or format than the one in use."""
+
+
+class PublishError(StreamResultsError):
+    """Base of the errors that say an event did not reach the log."""
+
+
+class PublishFailed(PublishError):
+    """
+    Raised when an event was refused, or was not acknowledged before its deadline.
+
+    Attributes:
+        task_id: Whose event it was.
+        event_id: 32 hexadecimal digits; publishing again with the same id is recognisable as a retry.
+        written: ``False`` when the brokers certainly do not hold the event, ``None`` when nobody can know.
+    """
+
+    def __init__(self, message: str, *, task_id: str, event_id: str = "", written: bool | None = None) -> None:
+        super().__init__(message)
+        self.task_id = task_id
+        self.event_id = event_id
+        self.written = written
+
+
+class RecordTooLarge(PublishFailed):
+    """
+    Raised when an encoded event is larger than the topic takes; nothing was sent.
+
+    Attributes:
+        size: Bytes of the encoded record.
+        limit: Bytes that the producer or the topic takes.
+    """
+
+    def __init__(self, message: str, *, task_id: str, event_id: str = "", size: int, limit: int) -> None:
+        super().__init__(message, task_id=task_id, event_id=event_id, written=False)
+        self.size = size
+        self.limit = limit
+
+
+class PublisherClosed(PublishError):
+    """Raised when something is published through a publisher that has been closed."""
+
+
+class PayloadError(StreamResultsError, ValueError):
+    """Base of the errors about a value and the bytes that stand for it."""
+
+
+class PayloadNotEncodable(PayloadError):
+    """
+    Raised before anything is sent when a value holds something its serializer has no form for.
+
+    Attributes:
+        path: Where inside the value, such as ``result['a'][3]``.
+        kind: The qualified name of the offending type.
+    """
+
+    def __init__(self, message: str, *, path: str, kind: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.kind = kind
+
+
+class PayloadNotDecodable(PayloadError):
+    """Raised when the bytes of a payload are not what their content type says."""
+
+
+class ContentTypeRefused(PayloadError):
+    """
+    Raised when a payload's content type is not accepted; its bytes were not looked at.
+
+    Attributes:
+        content_type: What the record says.
+    """
+
+    def __init__(self, message: str, *, content_type: str) -> None:
+        super().__init__(message)
+        self.content_type = content_type
+
+
+class RecordError(StreamResultsError, ValueError):
+    """Base of the errors that say why the bytes of a record cannot be an event."""
+
+
+class BadMagic(RecordError):
+    """Raised when a record does not begin with Avro's single-object marker, C3 01."""
+
+
+class UnknownFingerprint(RecordError):
+    """
+    Raised when a record's schema is neither built in nor found in the schemas topic.
+
+    Attributes:
+        fingerprint: 16 hexadecimal digits, in the byte order of the wire.
+    """
+
+    def __init__(self, message: str, *, fingerprint: str) -> None:
+        super().__init__(message)
+        self.fingerprint = fingerprint
+
+
+class TruncatedRecord(RecordError):
+    """Raised when a record ends before its schema does."""
+
+
+class TrailingBytes(RecordError):
+    """Raised when bytes are left over after the last field of a record."""
+
+
+class MalformedRecord(RecordError):
+    """Raised when a record has the right schema and impossible contents."""
+
+
+class KeyMismatch(RecordError):
+    """Raised when the record's key is not the task id inside the record."""
+
+
+class WaitError(StreamResultsError):
+    """
+    Base of the errors that end a wait or a lookup without a result.
+
+    Attributes:
+        task_id: The task that was asked for.
+    """
+
+    def __init__(self, message: str, *, task_id: str) -> None:
+        super().__init__(message)
+        self.task_id = task_id
+
+
+class WaitTimeout(WaitError, TimeoutError):
+    """
+    Raised when the deadline of a wait has passed; it is ours, never a remote task's own TimeoutError.
+
+    Attributes:
+        state: The state seen last, ``"UNKNOWN"`` when no record of the task was seen.
+    """
+
+    def __init__(self, message: str, *, task_id: str, state: str) -> None:
+        super().__init__(message, task_id=task_id)
+        self.state = state
+
+
+class UnknownTask(WaitError, LookupError):
+    """Raised when the log certainly holds no record of this task, or holds its tombstone."""
+
+
+class NotYetCovered(WaitError, LookupError):
+    """Raised when a task was not found in a view that does not cover the whole log yet: it may exist."""
+
+
+class NoResult(WaitError):
+    """
+    Raised at once when a task ended in a state that has no result.
+
+    Attributes:
+        state: ``REJECTED``, ``IGNORED`` or a custom state that was published as terminal.
+    """
+
+    def __init__(self, message: str, *, task_id: str, state: str) -> None:
+        super().__init__(message, task_id=task_id)
+        self.state = state
+
+
+class DeadLettered(WaitError):
+    """
+    Raised when a record of this task could not be read and no result stands.
+
+    Attributes:
+        reason: Why it could not be read.
+        place: Where the original bytes are, such as ``results.dlq[3]@41``.
+    """
+
+    def __init__(self, message: str, *, task_id: str, reason: str, place: str) -> None:
+        super().__init__(message, task_id=task_id)
+        self.reason = reason
+        self.place = place
+
+
+class ClientClosed(WaitError):
+    """Raised in every waiter when the client they wait through is closed."""
+
+
+class RemoteTaskError(StreamResultsError):
+    """
+    Raised for a failed task whose exception is not rebuilt here; it carries every recorded field.
+
+    Attributes:
+        type_name: ``module:QualifiedName`` of the remote exception, ``""`` when the record does not say.
+        bases: The same of every class along its method resolution order, nearest first, itself included.
+        message: What ``str()`` gave on the worker.
+        remote_traceback: The formatted traceback of the worker, ``""`` when there is none.
+        record: The whole recorded exception, ``None`` when there is none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        type_name: str = "",
+        bases: Sequence[str] = (),
+        remote_traceback: str = "",
+        record: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.type_name = type_name
+        self.bases = tuple(bases)
+        self.remote_traceback = remote_traceback
+        self.record = record
+
+    def is_type(self, name: str) -> bool:
+        """
+        Tell whether the remote exception is ``module:QualifiedName`` or derives from it, by name alone.
+
+        Nothing is imported: the names along the method resolution order travelled with the record.
+        """
+        return name == self.type_name or name in self.bases
+
+    def __str__(self) -> str:
+        headline = f"{self.type_name}: {self.message}" if self.type_name else self.message
+        return f"{headline}\n\n{self.remote_traceback}".rstrip() if self.remote_traceback else headline
+
+
+class SecurityError(StreamResultsError):
+    """Raised as a task's outcome when its record names something loaded here that is not an exception class."""
+
+
+class VerificationMismatch(StreamResultsError):
+    """Raised when the view does not equal the fold of the log within what it says it covers."""

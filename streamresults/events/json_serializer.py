@@ -1,0 +1,91 @@
+"""JSON that loses nothing: plain values look plain, all others travel as forms. It never guesses at a lossy form."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from streamresults.errors import PayloadNotDecodable
+from streamresults.events.forms import MARK, RAW_DEPTH_MAX, lift
+from streamresults.events.lowering import Lowering
+
+_MARK: Final = f'"{MARK}'.encode()
+#: A mark that another writer has escaped, such as ``\u0024sr:``, counts as well: escapes are only an orthography.
+_ESCAPE: Final = b"\\u"
+_BRACKETS: Final = b"[]{}"
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in _BRACKETS)
+
+
+class JsonSerializer:
+    """
+    Encodes as JSON (RFC 8259, UTF-8).
+
+    ``None``, ``bool``, ``int`` of up to 64 bits, finite ``float``, ``str``, ``list`` and ``dict`` with string keys
+    are written as every JSON writer writes them. Everything else that is supported travels as an object with one
+    key, such as ``{"$sr:uuid": "…"}``; :mod:`streamresults.events.forms` lists them.
+    """
+
+    name = "json"
+    content_type = "application/json"
+
+    def __init__(self) -> None:
+        self._encode = msgspec.json.Encoder().encode
+        self._decode = msgspec.json.Decoder().decode
+        self._lowering = Lowering(
+            "json", atoms=frozenset({str, bool, type(None)}), keys=frozenset({str}), encode=self._encode, mark=_MARK
+        )
+
+    def encode(self, value: object, *, path: str = "result") -> bytes:
+        """
+        Return the JSON text of ``value`` in UTF-8.
+
+        Args:
+            value: What to encode.
+            path: What to call ``value`` when an error points inside it.
+
+        Raises:
+            PayloadNotEncodable: Something inside has no form, is cyclic, or is nested too deeply.
+        """
+        return self._lowering.encode(value, path)
+
+    def decode(self, data: bytes) -> object:
+        """
+        Return the value of a JSON text, whoever wrote it.
+
+        Raises:
+            PayloadNotDecodable: Not JSON, nested too deeply, or an unknown or broken form.
+        """
+        if len(data) > RAW_DEPTH_MAX and _too_deep(data):
+            message = f"not application/json: nested deeper than {RAW_DEPTH_MAX} levels, or brackets do not match"
+            raise PayloadNotDecodable(message)
+        try:
+            value = self._decode(data)
+            return lift(value) if _MARK in data or _ESCAPE in data else value
+        except PayloadNotDecodable:
+            raise
+        except Exception as exc:
+            # Also RecursionError, MemoryError and UnicodeDecodeError: a payload must not hurt its reader.
+            message = f"not application/json: {exc if isinstance(exc, msgspec.MsgspecError) else type(exc).__name__}"
+            raise PayloadNotDecodable(message) from exc
+
+
+def _too_deep(data: bytes) -> bool:
+    """
+    Tell whether a JSON text nests deeper than allowed, before anything is built from it.
+
+    Every step is one pass in C. Strings go first (they may hold brackets), then all that is not a bracket; each
+    round then takes away the innermost pairs, so that what is left after the last round was too deep or unbalanced.
+    """
+    if data.count(b"[") + data.count(b"{") <= RAW_DEPTH_MAX:
+        return False
+    text = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
+    brackets = b"".join(text.split(b'"')[::2]).translate(None, _NO_BRACKETS)
+    for _ in range(RAW_DEPTH_MAX):
+        if not brackets:
+            return False
+        fewer = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if len(fewer) == len(brackets):
+            return True
+        brackets = fewer
+    return bool(brackets)

@@ -1,0 +1,212 @@
+"""
+Configuration, read once: defaults < ``streamresults.toml`` < environment < what a caller states. Only wiring sees it.
+
+Every field is also an environment variable: ``STREAMRESULTS_`` and the field's name in capitals. With ``_FILE`` behind
+it, the value is read from the file that it names, for secrets.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from streamresults.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PREFIX: Final = "STREAMRESULTS_"
+#: ``STREAMRESULTS_KAFKA__SASL_USERNAME`` is librdkafka's ``sasl.username``.
+_KAFKA_PREFIX: Final = "STREAMRESULTS_KAFKA__"
+_FILE_SUFFIX: Final = "_FILE"
+_SECRET_WORDS: Final = ("password", "secret", "key", "token")
+_DAY: Final = 86_400.0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a process is told; durations are seconds, sizes are bytes."""
+
+    #: Kafka's ``bootstrap.servers``; empty: this process has no Kafka, and waits on the view alone.
+    kafka_bootstrap: str = ""
+    #: librdkafka properties by their own names, over all that streamresults sets itself.
+    kafka: dict[str, str] = msgspec.field(default_factory=dict)
+    #: Redis URL; empty: this process has no Redis, and waits on the topic alone.
+    redis_url: str = ""
+    #: The topic of result events. ``.schemas`` and ``.dlq`` are appended for its two companions.
+    topic: str = "results"
+    #: Prefix of keys, channels and the consumer group; empty: Kafka's cluster id.
+    namespace: str = ""
+    #: The compactors' consumer group; empty: made from namespace and topic.
+    group: str = ""
+
+    #: How long a result is kept when its publisher does not say; 0: until retention takes it.
+    result_expires: float = _DAY
+    #: Longest expiry that may be asked for. The topic must retain it and one day more.
+    longest_expiry: float = 7 * _DAY
+    #: The name of the serializer that encodes results.
+    serializer: str = "json"
+    #: Content types that are decoded; anything else is refused unread.
+    accept: tuple[str, ...] = ("application/json", "application/msgpack")
+    #: Exceptions that may be rebuilt, as ``module:QualifiedName``, beside the ordinary builtin ones.
+    allow: tuple[str, ...] = ()
+
+    #: How long a ready event may take to be acknowledged.
+    publish_timeout: float = 30.0
+    #: Most events queued for the brokers; at 1 KiB each the default is 100 MB. Smaller blocks workers in a short
+    #: outage; larger costs memory.
+    publish_queue_max: int = 100_000
+    #: Most bytes queued for the brokers.
+    publish_queue_bytes: int = 64 * 1024 * 1024
+
+    #: How long a wait lasts when its caller does not say.
+    wait_timeout: float = 30.0
+    #: Seconds between safety re-reads of a wait through the view. Smaller loads Redis, larger delays what a flush, a
+    #: failover or a lost message held up; ordinary results are woken at once whatever it is.
+    wait_interval: float = 1.0
+    #: Traffic, in bytes a second over the partitions waited for, up to which ``via="auto"`` reads the topic.
+    join_budget: float = 5_000_000.0
+    #: Turns the safety re-reads of waiters off; for tests of the wake-up itself.
+    safety_rereads: bool = True
+
+    #: Values above it are kept as a header alone and fetched from the log. Larger fills Redis and blocks its scripts.
+    inline_max: int = 65_536
+    #: Most events in one script. Larger blocks Redis for longer, smaller pays the round trip per fewer events.
+    batch_events: int = 500
+    #: Most bytes of values in one script; 500 values of 200 KB would block Redis for 0.7 s.
+    batch_bytes: int = 1_048_576
+    #: Most bytes fetched ahead of the view. Bounds the compactor's memory while Redis is away.
+    fetch_bytes: int = 16 * 1024 * 1024
+    #: Offsets that a lagging view is rewound at most; above it a new generation begins.
+    rewind_max: int = 1_000_000
+    #: Accept an evicting Redis; every miss is then NotYetCovered.
+    allow_eviction: bool = False
+
+    @property
+    def schemas_topic(self) -> str:
+        """The compacted topic that holds every schema in use."""
+        return f"{self.topic}.schemas"
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """The topic of records that could not be read."""
+        return f"{self.topic}.dlq"
+
+
+def load(overrides: Mapping[str, Any] | None = None, *, file: str | None = None) -> Settings:
+    """
+    Read the configuration.
+
+    Args:
+        overrides: Fields by name, stronger than everything else; ``None`` values count as not stated.
+        file: A TOML file to read instead of ``streamresults.toml`` in the working directory.
+
+    Raises:
+        ConfigurationError: A file is missing, or a value cannot be what its field is; the message names it.
+    """
+    found: dict[str, Any] = _from_file(file)
+    found["kafka"] = {**found.get("kafka", {}), **_kafka_properties()}
+    found |= _from_environment()
+    stated = {name: value for name, value in (overrides or {}).items() if value is not None}
+    found["kafka"] |= stated.pop("kafka", {})
+    found |= stated
+    try:
+        settings = msgspec.convert(found, Settings, strict=False)
+    except msgspec.ValidationError as exc:
+        msg = f"the configuration cannot be read: {exc}"
+        raise ConfigurationError(msg) from exc
+    _check(settings)
+    return settings
+
+
+def describe(settings: Settings) -> dict[str, str]:
+    """Return every field as text with secrets masked, for people and logs."""
+    shown = {name: str(getattr(settings, name)) for name in Settings.__struct_fields__}
+    shown["redis_url"] = _masked_url(settings.redis_url)
+    shown["kafka"] = str({k: "***" if _is_secret(k) else v for k, v in settings.kafka.items()})
+    return shown
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in _SECRET_WORDS)
+
+
+def _masked_url(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    login, at, host = rest.rpartition("@")
+    user = login.partition(":")[0]
+    return f"{scheme}{separator}{user}:***{at}{host}" if at and separator else url
+
+
+def _from_file(named: str | None) -> dict[str, Any]:
+    path = Path(named or os.environ.get(f"{_PREFIX}CONFIG") or "streamresults.toml")
+    if not path.exists():
+        if named:
+            msg = f"no configuration file at {named}"
+            raise ConfigurationError(msg)
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as exc:
+        msg = f"the configuration file {path} cannot be read: {exc}"
+        raise ConfigurationError(msg) from exc
+
+
+def _from_environment() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in Settings.__struct_fields__:
+        if name == "kafka":
+            continue
+        variable = _PREFIX + name.upper()
+        text = os.environ.get(variable)
+        if text is None and variable + _FILE_SUFFIX in os.environ:
+            text = _read_secret(os.environ[variable + _FILE_SUFFIX])
+        if text is not None:
+            found[name] = _split(text) if name in {"accept", "allow"} else text
+    return found
+
+
+def _kafka_properties() -> dict[str, str]:
+    found = {}
+    for variable, text in os.environ.items():
+        if not variable.startswith(_KAFKA_PREFIX):
+            continue
+        name = variable.removeprefix(_KAFKA_PREFIX)
+        if name.endswith(_FILE_SUFFIX):
+            name, text = name.removesuffix(_FILE_SUFFIX), _read_secret(text)  # noqa: PLW2901 -- the text is its file's
+        found[name.lower().replace("_", ".")] = text
+    return found
+
+
+def _read_secret(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError as exc:
+        msg = f"the file of a setting cannot be read: {exc}"
+        raise ConfigurationError(msg) from exc
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _check(settings: Settings) -> None:
+    if settings.result_expires > settings.longest_expiry:
+        msg = (
+            f"result_expires {settings.result_expires:g} s is longer than longest_expiry {settings.longest_expiry:g} s"
+        )
+        raise ConfigurationError(msg)
+    for name in (
+        "batch_events",
+        "batch_bytes",
+        "fetch_bytes",
+        "publish_queue_max",
+        "publish_queue_bytes",
+        "inline_max",
+    ):
+        if getattr(settings, name) < 1:
+            msg = f"{name} is at least 1"
+            raise ConfigurationError(msg)

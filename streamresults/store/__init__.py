@@ -1,0 +1,1 @@
+"""WHERE IT RESTS: the view, one value per task, disposable, on Redis or in memory."""

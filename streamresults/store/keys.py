@@ -1,0 +1,90 @@
+"""Every key and channel of the view, made in one place; no other module builds one."""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from functools import cache
+from typing import Final
+
+from streamresults.store.coverage import FORMAT
+
+SLOTS: Final = 16384
+#: The golden ratio's fraction: successive multiples of it are spread evenly, however many of them are taken.
+_GOLDEN: Final = 0.618034
+
+
+@cache
+def hash_tag(partition: int) -> str:
+    """
+    Return the Redis Cluster hash tag of a Kafka partition.
+
+    Its slot is the one nearest to frac(0.618034 p) x 16384: a function of the partition alone, so that adding
+    partitions moves nothing, and even over the shards for any count. Found by search: CRC-16/XMODEM is the hash that
+    the Redis Cluster specification names, and ``binascii.crc_hqx`` is it.
+    """
+    wanted = round(partition * _GOLDEN % 1 * SLOTS) % SLOTS
+    start = crc_hqx(b"%d." % partition, 0)
+    for number in range(1 << 20):
+        if crc_hqx(b"%x" % number, start) % SLOTS == wanted:
+            return f"{partition}.{number:x}"
+    msg = f"no tag for partition {partition}"  # 2**20 tries miss one of 16384 slots once in 10**27 searches
+    raise AssertionError(msg)
+
+
+class Keys:
+    """
+    The keys of one topic's view.
+
+    All keys of one Kafka partition share a hash tag, so that a batch and its coverage are one atomic script on a
+    Cluster too. The topic's id and the format are part of every key: a topic that was made again, or another format,
+    is another view.
+    """
+
+    def __init__(self, namespace: str, topic_id: str) -> None:
+        self._prefix: Final = f"{namespace}:{FORMAT}:{topic_id}:"
+        self._tagged: Final[dict[int, str]] = {}
+
+    def _of(self, partition: int) -> str:
+        found = self._tagged.get(partition)
+        if found is None:
+            found = self._tagged[partition] = f"{self._prefix}{{{hash_tag(partition)}}}:"
+        return found
+
+    def coverage(self, partition: int) -> str:
+        """Return the key of a partition's coverage."""
+        return self._of(partition) + "coverage"
+
+    def interested(self, partition: int) -> str:
+        """Return the key that exists while anybody waits through the view, so that a fold need not look otherwise."""
+        return self._of(partition) + "interested"
+
+    def marked(self, partition: int) -> str:
+        """Return the key that exists while there are dead-letter marks, so that a look need not ask otherwise."""
+        return self._of(partition) + "marked"
+
+    def value_prefix(self, partition: int) -> str:
+        """Return what stands before the task id in the key of its value."""
+        return self._of(partition) + "v:"
+
+    def mark_prefix(self, partition: int) -> str:
+        """Return what stands before the task id in the key of its dead-letter mark."""
+        return self._of(partition) + "d:"
+
+    def interest_prefix(self, partition: int) -> str:
+        """Return what stands before the task id in the key of the processes that wait for it."""
+        return self._of(partition) + "i:"
+
+
+def descriptor_key(namespace: str, topic: str) -> str:
+    """Return the key of the descriptor of a topic's view: all that a client must know to find the rest."""
+    return f"{namespace}:{FORMAT}:descriptor:{topic}"
+
+
+def directory_key(topic: str) -> str:
+    """Return the key of the namespaces that hold a view of a topic of this name, for clients that know no more."""
+    return f"streamresults:views:{topic}"
+
+
+def wake_channel(namespace: str, process: str) -> str:
+    """Return the channel on which one process is told that a result it waits for is there."""
+    return f"{namespace}:wake:{process}"

@@ -1,0 +1,1 @@
+"""WHERE IT FLOWS: an ordered, replayable log of records, on Kafka or in memory."""

@@ -1,0 +1,289 @@
+"""Appends records to Kafka through one idempotent producer. Knows nothing of events, retries nothing by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import KafkaException, Producer
+
+from streamresults.errors import TopicUnavailable
+from streamresults.topic.base import Acknowledgement, TopicWriter
+from streamresults.topic.kafka_errors import MISSING, append_failure, error_of, translate
+from streamresults.topic.kafka_handles import Forkable, LastError, Settings, open_handle, retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from confluent_kafka import KafkaError, Message
+
+    from streamresults.deadline import Deadline
+    from streamresults.topic.base import Headers
+
+log: Final = logging.getLogger(__name__)
+
+#: Seconds that the thread waits for acknowledgements at a time. Smaller wakes an idle process more often, larger makes
+#: close() wait longer for the thread.
+SERVE_SLICE: Final = 0.05
+
+#: Seconds that a waiting caller sleeps at most before it looks again; a safety net, waking is by notification.
+LOOK_AGAIN: Final = 0.1
+
+#: Seconds in which purged records come back. They only pass through librdkafka's own queue, so this is generous.
+PURGE_WITHIN: Final = 2.0
+
+#: Seconds for which a new writer asks for metadata before it serves. Smaller is not enough for a distant broker,
+#: larger makes close() wait when there is none.
+HURRY_WITHIN: Final = 0.25
+
+_new_tuple: Final = tuple.__new__
+
+
+def _failure(topic: str, error: KafkaError, message: Message) -> Acknowledgement:
+    key, value, partition = message.key() or b"", message.value() or b"", message.partition()
+    failure = append_failure(error, topic, task_id=_text(key), size=len(key) + len(value), limit=0)
+    return Acknowledgement(failure, -1 if partition is None else partition, -1)
+
+
+def _text(key: bytes) -> str:
+    """Return a record's key as text, whatever it is."""
+    return key.decode("utf-8", "replace")
+
+
+class KafkaWriter(Forkable, TopicWriter):
+    """
+    One librdkafka producer and the one thread that serves its acknowledgements; both start with the first use.
+
+    Args:
+        topic: Where the records go.
+        settings: librdkafka's settings of the producer.
+    """
+
+    def __init__(self, topic: str, settings: Settings) -> None:
+        super().__init__()
+        self._topic = topic
+        self._settings = settings
+        self._limit = int(settings["message.max.bytes"])
+        self._last = LastError()
+        self._opening = threading.Lock()
+        self._producer: Producer | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._acked = threading.Condition()
+        self._waiting = 0
+        # librdkafka's own count of what is queued includes its log lines while a broker is down, so records are
+        # counted here, without a lock: a number is taken before each is sent. Whoever wants to know how many were
+        # takes a number too, and counts these looks. Looks and refusals are counted under the condition.
+        self._number = itertools.count().__next__
+        self._looks = 0
+        self._refused = 0
+        #: Records whose callback has returned; counted by the serving thread alone.
+        self._delivered = 0
+        self._on_delivery = self._deliver
+        #: Grows with everything served.
+        self._served = 0
+        #: What ``_served`` was when the queue was last seen full.
+        self._full_at = -1
+        # Replaced by the producer's own method on first use, and by one that raises after close() or in a forked
+        # child: so no call has to ask which of these it is.
+        self._send: Callable[..., None] = self._send_first
+
+    def produce(
+        self,
+        key: bytes,
+        value: bytes | None,
+        on_ack: Callable[[Acknowledgement], None] | None,
+        *,
+        headers: Headers | None = None,
+        partition: int = -1,
+        topic: str | None = None,
+    ) -> bool:
+        """Queue a record."""
+        if topic is None:
+            topic = self._topic
+        callback = partial(self._on_delivery, on_ack, topic)
+        self._number()
+        try:
+            self._send(topic, value, key, partition, callback, None, 0, headers)
+        except BufferError:
+            return self._send_again(topic, value, key, partition, callback, None, 0, headers)
+        except KafkaException as exc:
+            self._count_refusal()
+            size = len(key) + len(value or b"")
+            raise append_failure(error_of(exc), topic, task_id=_text(key), size=size, limit=self._limit) from exc
+        except Exception:
+            self._count_refusal()
+            raise
+        return True
+
+    def _send_again(self, *record: Any) -> bool:
+        """
+        Try a second time, knowing what had been served before it.
+
+        So room that is made between the refusal and the wait for room is never missed: the wait compares with a
+        count that was read before the last refusal.
+        """
+        self._full_at = self._served
+        try:
+            self._send(*record)
+        except BufferError:
+            self._count_refusal()
+            return False
+        return True
+
+    def _count_refusal(self) -> None:
+        with self._acked:
+            self._refused += 1
+
+    def _outstanding(self) -> int:
+        """Return how many records are not acknowledged; the caller holds the condition."""
+        # What is done first: a record that is sent in between then counts as outstanding, never as done too early.
+        done = self._delivered + self._refused
+        sent = self._number() - self._looks
+        self._looks += 1
+        return sent - done
+
+    def _send_first(self, *record: Any) -> None:
+        self._open().produce(*record)
+
+    def wait_for_room(self, deadline: Deadline) -> bool:
+        """Wait until something was acknowledged since the queue was seen full."""
+        return self._wait(lambda: self._served != self._full_at, deadline)
+
+    def flush(self, deadline: Deadline) -> int:
+        """Wait for all acknowledgements."""
+        if self.forked:
+            raise self.not_here()
+        if self._producer is None:
+            return 0
+        self._wait(lambda: self._outstanding() <= 0, deadline)
+        with self._acked:
+            return max(0, self._outstanding())
+
+    def _wait(self, done: Callable[[], bool], deadline: Deadline) -> bool:
+        if self.forked:
+            raise self.not_here()
+        with self._acked:
+            # Counted before the first look: whoever serves after that look sees the count, and notifies.
+            self._waiting += 1
+            try:
+                while not done():
+                    if deadline.passed() or self._stopping:
+                        return False
+                    self._acked.wait(deadline.remaining(LOOK_AGAIN))
+                return True
+            finally:
+                self._waiting -= 1
+
+    def warm(self, deadline: Deadline) -> None:
+        """
+        Connect, learn the partitions and let librdkafka fetch its producer id.
+
+        A producer asks for its id when it finds a connected broker, and looks again only after 0.5 s. Metadata
+        arrives over the connection that the id is fetched over; the second request outlasts the fetch.
+        """
+        doing = f"cannot write to topic {self._topic!r}: Kafka at {self._settings['bootstrap.servers']} did not answer"
+        producer = self._open()
+        for _ in range(2):
+            metadata = retry(
+                deadline,
+                doing,
+                lambda limit: producer.list_topics(self._topic, limit),
+                fatal=frozenset(),
+                last=self._last,
+            )
+        error = metadata.topics[self._topic].error
+        if error is not None and error.code() in MISSING:
+            raise translate(error, "cannot write", topic=self._topic)
+
+    def close(self, deadline: Deadline) -> int:
+        """Flush, fail what is left, end the thread."""
+        with self._opening:
+            closed, self._send = self._stopping, self._refuse
+        producer, thread = self._producer, self._thread
+        if closed or self.forked or producer is None or thread is None:
+            self._stopping = True
+            return 0
+        left = self.flush(deadline)
+        if left:
+            producer.purge()
+            self._wait_until_purged()
+        self._stopping = True
+        thread.join()
+        with self._acked:
+            self._acked.notify_all()
+        self._producer = None
+        return left
+
+    def _wait_until_purged(self) -> None:
+        from streamresults.deadline import Deadline  # noqa: PLC0415 - only this rare path needs more than the type
+
+        self._wait(lambda: self._outstanding() <= 0, Deadline(PURGE_WITHIN))
+
+    def _open(self) -> Producer:
+        """Return the producer, opened and served."""
+        with self._opening:
+            if self.forked:
+                raise self.not_here()
+            if self._send == self._refuse:
+                self._refuse()
+            if self._producer is None:
+                doing = f"cannot open a writer of topic {self._topic!r}"
+                producer = open_handle(Producer, {**self._settings, "error_cb": self._last}, doing)
+                thread = threading.Thread(
+                    target=self._serve, args=(producer,), name="streamresults-writer", daemon=True
+                )
+                self._producer, self._thread = producer, thread
+                thread.start()
+                self._send = producer.produce
+            return self._producer
+
+    def _serve(self, producer: Producer) -> None:
+        """Serve acknowledgements until closed; the only thread that runs callbacks."""
+        with contextlib.suppress(KafkaException):
+            # The same two questions as in warm(), so that a first record without it takes 60 ms instead of 0.5 s.
+            for _ in range(2):
+                producer.list_topics(self._topic, HURRY_WITHIN)
+        while not self._stopping:
+            try:
+                served = producer.poll(SERVE_SLICE)
+            except Exception:
+                log.exception("a callback of a produced record failed", extra={"action": "ack_callback_failed"})
+                served = 1
+            if served:
+                self._served += served
+                if self._waiting:
+                    with self._acked:
+                        self._acked.notify_all()
+
+    def _deliver(
+        self,
+        on_ack: Callable[[Acknowledgement], None] | None,
+        topic: str,
+        error: KafkaError | None,
+        message: Message,
+    ) -> None:
+        """Hand the fate of one record to its callback; this runs once per record and is written for speed."""
+        try:
+            if on_ack is None:
+                return
+            if error is None:
+                on_ack(_new_tuple(Acknowledgement, (None, message.partition(), message.offset())))
+            else:
+                on_ack(_failure(topic, error, message))
+        finally:
+            self._delivered += 1
+
+    def _refuse(self, *_record: Any) -> None:
+        raise self.not_here() if self.forked else TopicUnavailable(f"the writer of topic {self._topic!r} is closed")
+
+    def abandon(self) -> object | None:
+        """Leave the handle to the parent."""
+        self._send = self._refuse
+        # Another thread may have held these when the process forked.
+        self._opening, self._acked = threading.Lock(), threading.Condition()
+        return self._producer

@@ -1,0 +1,307 @@
+"""
+Settings to real objects: the only place that names implementations, and the only one that opens client libraries.
+
+Each library is imported when its door is first opened, so that importing streamresults costs none of them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+from streamresults.deadline import Deadline
+from streamresults.errors import ConfigurationError, ServiceUnavailable
+from streamresults.settings import Settings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from streamresults.client import Client
+    from streamresults.client.result import Decoding
+    from streamresults.compactor import Compactor
+    from streamresults.events.codec import Codec
+    from streamresults.events.event import Event
+    from streamresults.publisher import Publisher
+    from streamresults.replay import Replay
+    from streamresults.store.base import Store
+    from streamresults.topic.base import Broker, TopicDescription, TopicInspector
+
+#: Seconds for a question to the brokers while something is opened.
+_ANSWER = 10.0
+_DAY_MS = 86_400_000
+
+
+class Wiring:
+    """
+    Opens the flows of one configuration.
+
+    What is opened belongs to the opener, who closes it; the wiring's own connections end with :meth:`close`.
+
+    Args:
+        broker: Instead of the Kafka that the settings name, such as the one in memory.
+        store: Instead of the Redis that they name.
+    """
+
+    def __init__(self, settings: Settings, *, broker: Broker | None = None, store: Store | None = None) -> None:
+        self.settings = settings
+        self._broker = broker
+        self._store = store
+        self._own_store = store is None
+        self._codec: Codec | None = None
+        self._owned = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release what the wiring itself opened."""
+        self._owned.close()
+
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def has_topic(self) -> bool:
+        """Whether Kafka is configured."""
+        return self._broker is not None or bool(self.settings.kafka_bootstrap)
+
+    @property
+    def has_store(self) -> bool:
+        """Whether Redis is configured."""
+        return self._store is not None or bool(self.settings.redis_url)
+
+    def broker(self) -> Broker:
+        """
+        Return the cluster.
+
+        Raises:
+            ConfigurationError: None is configured.
+        """
+        if self._broker is None:
+            if not self.settings.kafka_bootstrap:
+                msg = "no Kafka is configured: set STREAMRESULTS_KAFKA_BOOTSTRAP, or pass --bootstrap"
+                raise ConfigurationError(msg)
+            from streamresults.topic.kafka import KafkaBroker, WriterSettings  # noqa: PLC0415 -- a door
+
+            self._broker = KafkaBroker(
+                self.settings.kafka_bootstrap,
+                properties=self.settings.kafka,
+                writing=WriterSettings(
+                    timeout=self.settings.publish_timeout,
+                    queue_records=self.settings.publish_queue_max,
+                    queue_kib=max(1, self.settings.publish_queue_bytes // 1024),
+                ),
+                group_fetch_bytes=self.settings.fetch_bytes,
+            )
+        return self._broker
+
+    def store(self) -> Store:
+        """
+        Open a store; in-memory ones are shared.
+
+        Raises:
+            ConfigurationError: None is configured.
+        """
+        if self._store is not None:
+            return self._store
+        if not self.settings.redis_url:
+            msg = "no Redis is configured: set STREAMRESULTS_REDIS_URL, or pass --redis"
+            raise ConfigurationError(msg)
+        from streamresults.store.redis import RedisStore  # noqa: PLC0415 -- a door
+
+        return RedisStore(self.settings.redis_url)
+
+    def inspector(self) -> TopicInspector:
+        """Open a connection that answers questions about the topic."""
+        return self.broker().inspector(self.settings.topic)
+
+    def codec(self) -> Codec:
+        """Return the codec, which finds schemas of other releases in the schemas topic."""
+        if self._codec is None:
+            from streamresults.events.codec import Codec  # noqa: PLC0415 -- a door
+
+            resolve: Callable[[bytes], str | None] | None = None
+            if self.has_topic:
+                from streamresults.topic.schemas import SchemaTopic  # noqa: PLC0415 -- only with a topic
+
+                schemas = SchemaTopic(self.broker(), self.settings.schemas_topic)
+                self._owned.callback(schemas.close)
+                resolve = schemas.find
+            self._codec = Codec(resolve)
+        return self._codec
+
+    def decoding(self) -> Decoding:
+        """Return what turns bytes into values."""
+        from streamresults.client.result import Decoding  # noqa: PLC0415 -- decoding needs the codec's door
+        from streamresults.events.allowlist import ExceptionAllowlist  # noqa: PLC0415
+        from streamresults.events.payloads import default_registry  # noqa: PLC0415
+
+        accept = frozenset(self.settings.accept)
+        return Decoding(self.codec(), default_registry(), accept, ExceptionAllowlist(self.settings.allow))
+
+    def namespace(self, about: TopicDescription) -> str:
+        """Return the prefix of keys, channels and the group."""
+        return self.settings.namespace or about.cluster_id
+
+    def retention_ms(self, inspector: TopicInspector) -> int:
+        """Return the topic's retention; where the broker cannot tell, the least that the settings ask of it."""
+        from streamresults.events.fold import NEVER  # noqa: PLC0415 -- the fold is only met by those who fold
+
+        config = inspector.topic_config(Deadline(_ANSWER)) or {}
+        stated = int(config.get("retention.ms", self.settings.longest_expiry * 1000 + _DAY_MS))
+        return NEVER if stated < 0 else stated
+
+    # -- flows ------------------------------------------------------------------------------------------------------
+
+    def publisher(self, *, worker: str = "", redact: Callable[[Event], Event] | None = None) -> Publisher:
+        """Open a publisher; it connects when it is warmed, or with its first event."""
+        from streamresults.events.payloads import default_registry  # noqa: PLC0415 -- the serializers' libraries
+        from streamresults.publisher import Publisher, PublisherOptions  # noqa: PLC0415
+
+        settings, broker = self.settings, self.broker()
+        return Publisher(
+            lambda: broker.writer(settings.topic),
+            self.codec(),
+            default_registry().by_name(settings.serializer),
+            PublisherOptions(
+                schemas_topic=settings.schemas_topic,
+                publish_timeout=settings.publish_timeout,
+                result_expires=settings.result_expires,
+                longest_expiry=settings.longest_expiry,
+                worker=worker or f"{os.getpid()}@{socket.gethostname()}",
+            ),
+            topic_id=self._topic_id,
+            redact=redact,
+        )
+
+    def _topic_id(self) -> str:
+        inspector = self.inspector()
+        try:
+            return inspector.describe(Deadline(_ANSWER)).topic_id
+        except ServiceUnavailable:
+            return ""  # a position without it is as good, but for telling a topic that was made again
+        finally:
+            inspector.close()
+
+    def client(self) -> Client:
+        """Open a client; it connects when it is first used."""
+        from streamresults.client import Client, ClientOptions  # noqa: PLC0415 -- the clients' own modules
+        from streamresults.client.whereabouts import Whereabouts  # noqa: PLC0415
+
+        settings = self.settings
+        broker = self.broker() if self.has_topic else None
+        inspector = self.inspector() if broker else None
+        store = self.store() if self.has_store else None
+        return Client(
+            Whereabouts(
+                inspector=inspector,
+                store=store,
+                topic=settings.topic,
+                namespace=settings.namespace,
+                partition_of=broker.partition_of if broker else _partition_of,
+            ),
+            self.decoding(),
+            inspector=inspector,
+            open_reader=(lambda: broker.reader(settings.topic)) if broker else None,
+            open_writer=(lambda: broker.writer(settings.topic)) if broker else None,
+            store=store,
+            options=ClientOptions(
+                wait_timeout=settings.wait_timeout,
+                wait_interval=settings.wait_interval,
+                safety_rereads=settings.safety_rereads,
+                join_budget=settings.join_budget,
+            ),
+        )
+
+    def compactor(self, *, from_earliest: bool = False) -> Compactor:
+        """
+        Open a compactor.
+
+        Raises:
+            TopicUnavailable: Kafka did not say which topic this is.
+        """
+        from streamresults.compactor import Compactor, CompactorOptions  # noqa: PLC0415 -- the compactor's own modules
+        from streamresults.compactor.dead_letters import DeadLetters  # noqa: PLC0415
+        from streamresults.compactor.folding import FoldLimits  # noqa: PLC0415
+
+        settings, broker = self.settings, self.broker()
+        inspector = self.inspector()
+        about = inspector.describe(Deadline(_ANSWER))
+        namespace = self.namespace(about)
+        group = settings.group or f"{namespace}.{settings.topic}.compactor"
+        letters = DeadLetters(broker.writer(settings.dead_letter_topic), settings.dead_letter_topic, settings.topic)
+        return Compactor(
+            group=broker.group(settings.topic, group),
+            inspector=inspector,
+            store=self.store(),
+            codec=self.codec(),
+            dead_letters=letters,
+            options=CompactorOptions(
+                namespace=namespace,
+                from_earliest=from_earliest,
+                allow_eviction=settings.allow_eviction,
+                rewind_max=settings.rewind_max,
+                limits=FoldLimits(
+                    retention_ms=self.retention_ms(inspector),
+                    inline_max=settings.inline_max,
+                    batch_events=settings.batch_events,
+                    batch_bytes=settings.batch_bytes,
+                ),
+            ),
+        )
+
+    def replay(self) -> Replay:
+        """Open a replay: it reads the topic and commits nothing; with Redis it can verify the view."""
+        from streamresults.replay import Replay  # noqa: PLC0415 -- the replay's own modules
+
+        broker, settings = self.broker(), self.settings
+        return Replay(
+            open_reader=lambda: broker.reader(settings.topic, bulk=True),
+            inspector=self.inspector(),
+            codec=self.codec(),
+            store=self.store() if self.has_store else None,
+            namespace=settings.namespace,
+            partition_of=broker.partition_of,
+        )
+
+
+def _partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition of a key in a process without Kafka: the partitioner alone, no connection."""
+    from streamresults.topic.kafka import KafkaBroker  # noqa: PLC0415 -- a door
+
+    return KafkaBroker("").partition_of(key, partitions)
+
+
+def open_publisher(*, worker: str = "", redact: Callable[[Event], Event] | None = None, **settings: Any) -> Publisher:
+    """
+    Open a publisher with the configuration of this process, and what is stated here over it.
+
+    Example::
+
+        with streamresults.open_publisher(kafka_bootstrap="localhost:9092") as publisher:
+            publisher.succeeded("order-7", {"paid": True})
+
+    Raises:
+        ConfigurationError: See :func:`streamresults.settings.load`.
+    """
+    return Wiring(load(settings)).publisher(worker=worker, redact=redact)
+
+
+def open_client(**settings: Any) -> Client:
+    """
+    Open a client with the configuration of this process, and what is stated here over it.
+
+    Example::
+
+        with streamresults.open_client(kafka_bootstrap="localhost:9092", redis_url="redis://localhost") as client:
+            print(client.get("order-7", timeout=10))
+
+    Raises:
+        ConfigurationError: See :func:`streamresults.settings.load`.
+    """
+    return Wiring(load(settings)).client()
