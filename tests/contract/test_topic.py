@@ -7,24 +7,29 @@ ends and lost offsets, consumer groups, questions about topics.
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
+from abc import ABC, abstractmethod
 from collections import Counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Self
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import murmur2 as librdkafka_murmur2
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamresults.deadline import Deadline
 from streamresults.errors import RecordTooLarge, TopicUnavailable
 from streamresults.topic.base import NO_TOPIC_ID, Acknowledgement, AppendFailed, Broker, TopicSettings
+from streamresults.topic.kafka import KafkaBroker, WriterSettings
 from streamresults.topic.memory import MemoryBroker
 from streamresults.topic.memory_log import murmur2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from streamresults.topic.base import Record, TopicGroup, TopicReader, TopicWriter
 
@@ -34,36 +39,37 @@ SOON = 30.0
 PARTITIONS = 4
 
 
-class Harness(Protocol):
-    """A broker, and what only a test may do to it."""
+class Harness(ABC):
+    """A broker, one with small limits on the same cluster, and what only a test may do to it."""
 
     broker: Broker
     small: Broker
 
-    def topic(self, partitions: int = PARTITIONS, **config: str) -> str: ...
-
-    def trim(self, topic: str, partition: int, low: int) -> None: ...
-
-    def add_partitions(self, topic: str, partitions: int) -> None: ...
-
-    def committed(self, topic: str, group: str) -> dict[int, int]: ...
-
-
-class _Made:
-    """Makes topics by the broker's own means."""
-
-    broker: Broker
-
-    def topic(self, partitions: int = PARTITIONS, **config: str) -> str:
+    def topic(self, partitions: int = PARTITIONS, config: Mapping[str, str] | None = None) -> str:
+        """Make a topic by the broker's own means."""
         name = f"t-{uuid.uuid4().hex[:12]}"
-        settings = TopicSettings(partitions=partitions, config={"message.timestamp.type": "LogAppendTime", **config})
+        settings = TopicSettings(
+            partitions=partitions, config={"message.timestamp.type": "LogAppendTime", **(config or {})}
+        )
 
-        assert {name: True} == self.broker.create_topics({name: settings}, Deadline(SOON))
+        assert self.broker.create_topics({name: settings}, Deadline(SOON)) == {name: True}
 
         return name
 
+    @abstractmethod
+    def trim(self, topic: str, partition: int, low: int) -> None:
+        """Drop what is older than ``low``."""
 
-class MemoryHarness(_Made):
+    @abstractmethod
+    def add_partitions(self, topic: str, partitions: int) -> None:
+        """Give a topic ``partitions`` in all."""
+
+    @abstractmethod
+    def committed(self, topic: str, group: str) -> dict[int, int]:
+        """Return what a group has committed."""
+
+
+class MemoryHarness(Harness):
     """The in-memory broker has test helpers of its own."""
 
     def __init__(self) -> None:
@@ -81,14 +87,10 @@ class MemoryHarness(_Made):
         return self.memory.committed(topic, group)
 
 
-class KafkaHarness(_Made):
+class KafkaHarness(Harness):
     """Does to Kafka what an operator would."""
 
     def __init__(self, bootstrap: str) -> None:
-        from confluent_kafka.admin import AdminClient
-
-        from streamresults.topic.kafka import KafkaBroker, WriterSettings
-
         fast = {"topic.metadata.refresh.interval.ms": "300"}
         self.broker = KafkaBroker(bootstrap, properties=fast)
         # The queue is small, and its records wait for company, so that it stays full for a while.
@@ -97,19 +99,13 @@ class KafkaHarness(_Made):
         self.admin = AdminClient({"bootstrap.servers": bootstrap})
 
     def trim(self, topic: str, partition: int, low: int) -> None:
-        from confluent_kafka import TopicPartition
-
         [future] = self.admin.delete_records([TopicPartition(topic, partition, low)]).values()
         future.result(SOON)
 
     def add_partitions(self, topic: str, partitions: int) -> None:
-        from confluent_kafka.cimpl import NewPartitions
-
         self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(SOON)
 
     def committed(self, topic: str, group: str) -> dict[int, int]:
-        from confluent_kafka import ConsumerGroupTopicPartitions
-
         [future] = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
         return {at.partition: at.offset for at in future.result(SOON).topic_partitions if at.topic == topic}
 
@@ -119,10 +115,7 @@ def harness(request: pytest.FixtureRequest) -> Harness:
     """Each implementation in turn."""
     if request.param == "memory":
         return MemoryHarness()
-    bootstrap = os.environ.get("STREAMRESULTS_TEST_KAFKA")
-    if not bootstrap:
-        pytest.skip("STREAMRESULTS_TEST_KAFKA names no broker")
-    return KafkaHarness(bootstrap)
+    return KafkaHarness(request.getfixturevalue("kafka_bootstrap"))
 
 
 @pytest.fixture
@@ -156,7 +149,7 @@ class Acks:
     def __init__(self) -> None:
         self.seen: list[tuple[str, Acknowledgement]] = []
 
-    def __call__(self, name: str) -> object:
+    def __call__(self, name: str) -> Callable[[Acknowledgement], None]:
         return lambda ack: self.seen.append((name, ack))
 
 
@@ -203,7 +196,7 @@ def test_every_record_is_acknowledged_once_with_its_position(
 
     expected = {(record.partition(), record.offset()): key for record in [*read(reader, 200)] for key in keys([record])}
 
-    assert {name: 1 for name in (f"k{number}" for number in range(200))} == Counter(name for name, _ in acks.seen)
+    assert dict.fromkeys((f"k{number}" for number in range(200)), 1) == Counter(name for name, _ in acks.seen)
     assert expected == {(ack.partition, ack.offset): name for name, ack in acks.seen}
     assert all(ack.partition == broker.partition_of(name.encode(), PARTITIONS) for name, ack in acks.seen)
 
@@ -243,8 +236,8 @@ def test_key_value_headers_and_time_are_read_as_written(
     assert (b"\xff\x00", None, headers) == (record.key(), record.value(), record.headers())
     assert kind == 2
     inspector = broker.inspector(topic)
-    assert {3: 0} == inspector.offsets_at([3], milliseconds, Deadline(SOON))
-    assert {3: 1} == inspector.offsets_at([3], milliseconds + 1, Deadline(SOON))
+    assert inspector.offsets_at([3], milliseconds, Deadline(SOON)) == {3: 0}
+    assert inspector.offsets_at([3], milliseconds + 1, Deadline(SOON)) == {3: 1}
     inspector.close()
 
 
@@ -256,7 +249,7 @@ def test_another_topic_over_the_same_writer(harness: Harness, writer: TopicWrite
     reader = harness.broker.reader(other)
     reader.assign(dict.fromkeys(range(PARTITIONS), 0))
 
-    assert [b"elsewhere"] == [record.value() for record in read(reader, 1)]
+    assert [record.value() for record in read(reader, 1)] == [b"elsewhere"]
     reader.close()
 
 
@@ -300,12 +293,12 @@ def test_too_large_is_refused_at_once_and_queues_nothing(harness: Harness, topic
     with pytest.raises(RecordTooLarge) as caught:
         writer.produce(b"key", b"x" * 2000, None)
 
-    assert ("key", 2003, 1000, False) == (
+    assert (
         caught.value.task_id,
         caught.value.size,
         caught.value.limit,
         caught.value.written,
-    )
+    ) == ("key", 2003, 1000, False)
     assert writer.close(Deadline(SOON)) == 0
 
 
@@ -314,11 +307,11 @@ def test_too_large_for_the_topic_is_told_to_the_callback(harness: Harness) -> No
     """The broker's limit may be lower than the writer's."""
     if isinstance(harness, MemoryHarness):
         pytest.skip("in memory there is one limit")
-    writer = harness.broker.writer(harness.topic(**{"max.message.bytes": "1000"}))
+    writer = harness.broker.writer(harness.topic(config={"max.message.bytes": "1000"}))
     error = append(writer, "key", b"x" * 5000).error
 
     assert isinstance(error, RecordTooLarge)
-    assert ("key", 5003, False) == (error.task_id, error.size, error.written)
+    assert (error.task_id, error.size, error.written) == ("key", 5003, False)
     writer.close(Deadline(SOON))
 
 
@@ -361,10 +354,10 @@ def test_failing_callback_stops_nothing(writer: TopicWriter) -> None:
 def test_missing_topic_is_said(broker: Broker) -> None:
     """Warming and asking name the topic and what to do."""
     writer, inspector = broker.writer("nobody-made-this"), broker.inspector("nobody-made-this")
-    with pytest.raises(TopicUnavailable, match="'nobody-made-this' does not exist.*streamresults init"):
+    with pytest.raises(TopicUnavailable, match=r"'nobody-made-this' does not exist.*streamresults init"):
         writer.warm(Deadline(SOON))
     for question in (inspector.describe, lambda deadline: inspector.ends([0], deadline)):
-        with pytest.raises(TopicUnavailable, match="'nobody-made-this' does not exist.*streamresults init"):
+        with pytest.raises(TopicUnavailable, match=r"'nobody-made-this' does not exist.*streamresults init"):
             question(Deadline(SOON))
     writer.close(Deadline(SOON))
     inspector.close()
@@ -479,14 +472,14 @@ def test_unassigned_partition_is_read_no_more(writer: TopicWriter, reader: Topic
     reader.assign({0: 0, 1: 0})
     append(writer, "before", partition=0)
 
-    assert ["before"] == keys(read(reader, 1))
+    assert keys(read(reader, 1)) == ["before"]
 
     reader.unassign([0, 3])
     reader.poll(0)
     append(writer, "silent", partition=0)
     append(writer, "heard", partition=1)
 
-    assert ["heard"] == keys(read(reader, 1))
+    assert keys(read(reader, 1)) == ["heard"]
 
 
 def test_assigning_again_moves(writer: TopicWriter, reader: TopicReader) -> None:
@@ -495,11 +488,11 @@ def test_assigning_again_moves(writer: TopicWriter, reader: TopicReader) -> None
         append(writer, f"k{number}", partition=0)
     reader.assign({0: 0})
 
-    assert ["k0", "k1", "k2", "k3", "k4"] == keys(read(reader, 5))
+    assert keys(read(reader, 5)) == ["k0", "k1", "k2", "k3", "k4"]
 
     reader.assign({0: 3})
 
-    assert ["k3", "k4"] == keys(read(reader, 2))
+    assert keys(read(reader, 2)) == ["k3", "k4"]
 
 
 def test_ends_are_reported_with_the_next_offset(writer: TopicWriter, reader: TopicReader) -> None:
@@ -512,7 +505,7 @@ def test_ends_are_reported_with_the_next_offset(writer: TopicWriter, reader: Top
     while {0, 1} - ends.keys() and not deadline.passed():
         ends.update(reader.poll(1.0).ends)
 
-    assert {0: 2, 1: 0} == ends
+    assert ends == {0: 2, 1: 0}
 
 
 def test_offset_that_retention_took_is_reported_until_assigned_anew(
@@ -532,11 +525,11 @@ def test_offset_that_retention_took_is_reported_until_assigned_anew(
 
         assert not polled.records
 
-    assert {0: 1, 1: 7} == lost
+    assert lost == {0: 1, 1: 7}
 
     reader.assign({0: 3})
 
-    assert ["k3", "k4"] == keys(read(reader, 2))
+    assert keys(read(reader, 2)) == ["k3", "k4"]
 
 
 def test_new_partition_can_be_read_soon(harness: Harness, reader: TopicReader, topic: str) -> None:
@@ -553,7 +546,7 @@ def test_new_partition_can_be_read_soon(harness: Harness, reader: TopicReader, t
     append(writer, "new", partition=PARTITIONS)
     reader.assign({PARTITIONS: 0})
 
-    assert ["new"] == keys(read(reader, 1))
+    assert keys(read(reader, 1)) == ["new"]
 
     writer.close(Deadline(SOON))
     inspector.close()
@@ -606,7 +599,7 @@ class Member:
         finally:
             self.group.close()
 
-    def __enter__(self) -> Member:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -642,7 +635,7 @@ def test_single_member_reads_from_the_offsets_it_answers_with(
         assert member.owns(PARTITIONS)
         assert member.has(2)
 
-    assert ["k3", "k4"] == keys(member.records)
+    assert keys(member.records) == ["k3", "k4"]
     assert [("assigned", list(range(PARTITIONS)))] == member.told
 
 
@@ -674,21 +667,21 @@ def test_seek_pause_and_resume(writer: TopicWriter, broker: Broker, topic: str, 
     member = Member(group)
     group.join(member)
 
-    assert ["k0", "k1", "k2", "k3"] == keys(read(group, 4))
+    assert keys(read(group, 4)) == ["k0", "k1", "k2", "k3"]
 
     group.seek(0, 2)
 
-    assert ["k2", "k3"] == keys(read(group, 2))
+    assert keys(read(group, 2)) == ["k2", "k3"]
 
     group.pause([0])
     append(writer, "held", partition=0)
     append(writer, "other", partition=1)
 
-    assert ["other"] == keys(read(group, 1))
+    assert keys(read(group, 1)) == ["other"]
 
     group.resume([0])
 
-    assert ["held"] == keys(read(group, 1))
+    assert keys(read(group, 1)) == ["held"]
 
     group.close()
 
@@ -759,9 +752,9 @@ def test_watermarks_and_ends(harness: Harness, writer: TopicWriter, topic: str) 
     harness.trim(topic, 1, 2)
     inspector = harness.broker.inspector(topic)
 
-    assert {0: (0, 0), 1: (2, 3)} == inspector.watermarks([0, 1], Deadline(SOON))
-    assert {0: 0, 1: 3} == inspector.ends([0, 1], Deadline(SOON))
-    assert {} == inspector.ends([], Deadline(SOON))
+    assert inspector.watermarks([0, 1], Deadline(SOON)) == {0: (0, 0), 1: (2, 3)}
+    assert inspector.ends([0, 1], Deadline(SOON)) == {0: 0, 1: 3}
+    assert inspector.ends([], Deadline(SOON)) == {}
 
     inspector.close()
 
@@ -784,7 +777,7 @@ def test_description_tells_topics_apart(harness: Harness) -> None:
 
 def test_creating_is_idempotent_and_keeps_settings(harness: Harness) -> None:
     """A second call changes nothing; the settings are as asked."""
-    topic = harness.topic(2, **{"retention.ms": "86400000"})
+    topic = harness.topic(2, {"retention.ms": "86400000"})
     again = harness.broker.create_topics({topic: TopicSettings(partitions=9)}, Deadline(SOON))
     inspector = harness.broker.inspector(topic)
     config = inspector.topic_config(Deadline(SOON))
@@ -792,7 +785,7 @@ def test_creating_is_idempotent_and_keeps_settings(harness: Harness) -> None:
     assert {topic: False} == again
     assert inspector.describe(Deadline(SOON)).partitions == 2
     assert config is not None
-    assert ("86400000", "LogAppendTime") == (config["retention.ms"], config["message.timestamp.type"])
+    assert (config["retention.ms"], config["message.timestamp.type"]) == ("86400000", "LogAppendTime")
 
     inspector.close()
 
@@ -800,6 +793,4 @@ def test_creating_is_idempotent_and_keeps_settings(harness: Harness) -> None:
 @given(key=st.binary(max_size=64), partitions=st.integers(1, 200))
 def test_all_agree_on_the_partition_of_a_key(key: bytes, partitions: int) -> None:
     """The murmur2 written here is the one of librdkafka."""
-    from confluent_kafka import murmur2 as librdkafka_murmur2
-
     assert librdkafka_murmur2(key, partitions) == murmur2(key, partitions)

@@ -8,8 +8,10 @@ pair of versions; and that an installed package finds its schemas.
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -177,6 +179,30 @@ def test_a_schema_without_a_list_of_fields_is_an_error() -> None:
     """What is no record has no beginning."""
     with pytest.raises(ConfigurationError, match="fields"):
         first_fields({"type": "record", "fields": "all"}, PREFIX_FIELDS)
+
+
+def test_the_readme_shows_the_golden_record_as_it_is() -> None:
+    """The annotated bytes, put together, are the record; each line's offset is where its bytes begin."""
+    value = (Path(__file__).parent / "golden" / "0001" / "task_success_payload_null.bin").read_bytes()
+    text = resources.files("streamresults.schemas").joinpath("README.md").read_text(encoding="utf-8")
+    shown = b""
+    for line in re.findall(r"^ +(\d+  [0-9a-f]{2}(?: [0-9a-f]{2})*)  ", text, re.MULTILINE):
+        offset, _, digits = line.partition("  ")
+
+        assert len(shown) == int(offset)
+
+        shown += bytes.fromhex(digits)
+
+    assert value == shown
+
+
+def test_the_readme_lists_every_version() -> None:
+    """Each file stands there with its fingerprint, in the order of the wire and as a number."""
+    text = resources.files("streamresults.schemas").joinpath("README.md").read_text(encoding="utf-8")
+    for name, digits in RELEASED.items():
+        wire = bytes.fromhex(digits)
+
+        assert f"| `{name}` | `{wire.hex(' ')}` | `0x{wire[::-1].hex()}` |" in text
 
 
 def kind(field: dict[str, Any]) -> Any:

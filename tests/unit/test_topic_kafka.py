@@ -123,7 +123,7 @@ def test_broker_that_is_down_is_one_clear_line(
     assert f"Kafka at {DOWN} did not answer within 0.3 s" in str(caught.value)
     assert "Connection refused" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert ("", "") == capfd.readouterr()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_reading_and_writing_wait_silently_for_a_broker_that_is_down(capfd: pytest.CaptureFixture[str]) -> None:
@@ -133,8 +133,8 @@ def test_reading_and_writing_wait_silently_for_a_broker_that_is_down(capfd: pyte
     reader.assign({0: 0})
     group.join(Nobody())
 
-    assert ([], {}, {}) == reader.poll(0.2)
-    assert ([], {}, {}) == group.poll(0.2)
+    assert reader.poll(0.2) == ([], {}, {})
+    assert group.poll(0.2) == ([], {}, {})
     assert writer.produce(b"k", b"v", acks.append)
     assert writer.close(Deadline(0.1)) == 1
     [ack] = acks
@@ -143,7 +143,26 @@ def test_reading_and_writing_wait_silently_for_a_broker_that_is_down(capfd: pyte
 
     reader.close()
     group.close()
-    assert ("", "") == capfd.readouterr()
+    assert capfd.readouterr() == ("", "")
+
+
+ALONE = """
+from streamresults.deadline import Deadline
+from streamresults.errors import TopicUnavailable
+from streamresults.topic.kafka import KafkaBroker
+
+try:
+    KafkaBroker("127.0.0.1:1").writer("results").warm(Deadline(0.3))
+except TopicUnavailable as exc:
+    print(len(str(exc).splitlines()))
+"""
+
+
+def test_program_that_sets_up_no_logging_prints_nothing() -> None:
+    """Python would print warnings of a logger without handlers by itself."""
+    run = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, timeout=SOON, check=False)
+
+    assert (run.stdout, run.stderr) == ("1\n", "")
 
 
 def test_log_line_is_repeated_only_after_a_while() -> None:
@@ -165,7 +184,7 @@ def test_log_line_is_repeated_only_after_a_while() -> None:
 
 
 def test_last_error_prefers_the_reason() -> None:
-    """ "All brokers are down" comes after it and says less."""
+    """That "all brokers are down" comes after it and says less."""
     last = LastError()
 
     assert last.explain("no answer") == "no answer"
@@ -190,7 +209,7 @@ OPENED: list[Callable[[KafkaBroker], object]] = [
 @pytest.mark.parametrize("opened", OPENED)
 def test_unknown_property_fails_in_librdkafkas_words(opened: Callable[[KafkaBroker], object]) -> None:
     """With the property's name, as a configuration error."""
-    with pytest.raises(ConfigurationError, match='No such configuration property: "no.such"'):
+    with pytest.raises(ConfigurationError, match=r'No such configuration property: "no\.such"'):
         opened(KafkaBroker(DOWN, properties={"no.such": "1"}))
 
 
@@ -247,7 +266,7 @@ def test_forked_child_is_told_and_can_open_its_own() -> None:
     """What was inherited raises, and is never released: the child ends normally, and the parent goes on."""
     run = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=SOON * 3, check=False)
 
-    assert ("done\n", "", 0) == (run.stdout, run.stderr, run.returncode)
+    assert (run.stdout, run.stderr, run.returncode) == ("done\n", "", 0)
 
 
 # --- the embedded broker -----------------------------------------------------------------------------------------
@@ -273,8 +292,9 @@ def test_embedded_broker_has_the_partitions_that_were_asked_for(embedded_broker:
     described = [broker.inspector(topic).describe(Deadline(SOON)) for topic in ("two", "seven")]
 
     assert embedded_broker.controlled
-    assert [("two", 2, NO_TOPIC_ID), ("seven", 7, NO_TOPIC_ID)] == [
-        (one.topic, one.partitions, one.topic_id) for one in described
+    assert [(one.topic, one.partitions, one.topic_id) for one in described] == [
+        ("two", 2, NO_TOPIC_ID),
+        ("seven", 7, NO_TOPIC_ID),
     ]
 
 
@@ -283,13 +303,13 @@ def test_embedded_broker_answers_what_it_can(embedded_broker: EmbeddedBroker, ca
     broker = KafkaBroker(embedded_broker.bootstrap)
     inspector = broker.inspector("two")
 
-    assert {0: 0, 1: 0} == inspector.offsets_at([0, 1], 5, Deadline(SOON))
-    assert {0: 0} == inspector.offsets_at([0], 5, Deadline(SOON))
+    assert inspector.offsets_at([0, 1], 5, Deadline(SOON)) == {0: 0, 1: 0}
+    assert inspector.offsets_at([0], 5, Deadline(SOON)) == {0: 0}
     assert [record.getMessage() for record in caplog.records if "by time" in record.getMessage()] == [
         "the embedded broker cannot look offsets up by time: all that it holds is taken"
     ]
     assert inspector.topic_config(Deadline(SOON)) is None
-    assert {"two": False} == broker.create_topics({"two": TopicSettings(partitions=5)}, Deadline(SOON))
+    assert broker.create_topics({"two": TopicSettings(partitions=5)}, Deadline(SOON)) == {"two": False}
     with pytest.raises(TopicUnavailable, match="name these when it starts: new"):
         broker.create_topics({"new": TopicSettings(partitions=5)}, Deadline(SOON))
 
@@ -363,9 +383,27 @@ def test_group_falls_back_to_the_protocol_that_the_brokers_speak(
         group.poll(0.1)
     group.close()
 
-    assert [0, 1] == sorted(told.partitions)
+    assert sorted(told.partitions) == [0, 1]
     assert broker._protocol.classic is (how != "newer")
-    assert ("", "") == capfd.readouterr()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_waiting_for_room_ends_with_its_deadline_while_there_is_none(embedded_broker: EmbeddedBroker) -> None:
+    """And at once when an acknowledgement made room between the refusal and the wait."""
+    broker = KafkaBroker(embedded_broker.bootstrap, writing=WriterSettings(queue_records=3))
+    writer, acked = broker.writer("two"), threading.Event()
+    writer.produce(b"k", b"v", lambda _: acked.set())
+    assert acked.wait(SOON)
+    control(embedded_broker, "rd_kafka_mock_broker_set_rtt", ctypes.c_int32(-1), ctypes.c_int(1000))
+    last = threading.Event()
+    for _ in range(3):
+        assert writer.produce(b"k", b"v", lambda _: last.set())
+
+    assert not writer.produce(b"k", b"v", None)
+    assert not writer.wait_for_room(Deadline(0.2))
+    assert last.wait(SOON)
+    assert writer.wait_for_room(Deadline(SOON))
+    assert writer.close(Deadline(SOON)) == 0
 
 
 def test_errors_are_all_ours() -> None:
