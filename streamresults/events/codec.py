@@ -53,7 +53,7 @@ _read: Final = fastavro.schemaless_reader
 
 def schema_fingerprint(definition: object) -> bytes:
     """Return the CRC-64-AVRO of a schema's parsing canonical form, 8 bytes as they stand on the wire."""
-    # fastavro prints the little-endian bytes, not the number: measured, and held to the specification's vector by a test.
+    # fastavro prints the little-endian bytes, not the number; a test holds it to the specification's vectors.
     return bytes.fromhex(fingerprint(to_parsing_canonical_form(_schema(definition)), "CRC-64-AVRO"))
 
 
@@ -118,7 +118,7 @@ class Codec:
         try:
             _check_ranges(event)
             _write(out, self._newest.whole, _as_datum(event))
-        except Exception as exc:  # noqa: BLE001 -- fastavro raises whatever the wrong type made it raise
+        except Exception as exc:
             msg = f"event of task {event.task_id!r} cannot be encoded: {_reason(exc)}"
             raise MalformedRecord(msg) from exc
         return out.getvalue()
@@ -193,7 +193,7 @@ class Codec:
             return None
         try:
             version = _Version(msgspec.json.decode(text, type=dict[str, Any]), number=0)
-        except Exception as exc:  # noqa: BLE001 -- anything may stand in a topic; whatever it is, it is no schema
+        except Exception as exc:
             msg = f"what the schemas topic holds for {written_with.hex()} is no schema: {_reason(exc)}"
             raise MalformedRecord(msg) from exc
         if version.fingerprint != written_with:
@@ -283,7 +283,7 @@ def _datum(source: BytesIO, schema: Schema, what: str, reader_schema: Schema | N
             raise MalformedRecord(msg) from exc
         msg = f"the record ends inside its {what}"
         raise TruncatedRecord(msg) from exc
-    except Exception as exc:  # noqa: BLE001 -- corrupt input raises ValueError, OverflowError, UnicodeError, MemoryError...
+    except Exception as exc:
         msg = f"the {what} is impossible: {_reason(exc)}"
         raise MalformedRecord(msg) from exc
     if not isinstance(datum, dict):

@@ -139,7 +139,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     kind: str = "task"
     #: UUIDv7, 16 bytes; a retried publish keeps it.
-    event_id: bytes = msgspec.field(default_factory=lambda: new_event_id())
+    event_id: bytes = msgspec.field(default_factory=lambda: new_event_id())  # noqa: PLW0108 -- defined below
     terminal: bool = False
     #: 1 for the first run; 0 unknown.
     attempt: int = 0

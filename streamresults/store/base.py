@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from streamresults.store.coverage import Coverage, LiveClaim, Outcome
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from streamresults.store.coverage import BackfillClaim, Coverage, LiveClaim, Outcome
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +47,25 @@ class BatchReply(NamedTuple):
     #: A generation was begun by this batch.
     began: bool
     coverage: Coverage
+
+
+class BackfillBatch(NamedTuple):
+    """The offsets [begin, end) of one partition, below all that the view has folded, per task."""
+
+    partition: int
+    claim: BackfillClaim
+    #: Task id and the packed summary of its events, each task once.
+    entries: Sequence[tuple[str, bytes]]
+    marks: Sequence[tuple[str, Mark]] = ()
+
+
+class BackfillReply(NamedTuple):
+    """What became of a back-fill batch."""
+
+    #: ``False``: the view had changed, and nothing was written.
+    applied: bool
+    #: ``None``: there is no view.
+    coverage: Coverage | None
 
 
 class Looked(NamedTuple):
@@ -102,6 +121,18 @@ class View(ABC):
         """
 
     @abstractmethod
+    def backfill(self, batches: Sequence[BackfillBatch]) -> list[BackfillReply]:
+        """
+        Fold batches under the view, each atomically with its coverage, in order, in one round trip.
+
+        A batch is applied if the view still has its generation and begins where the batch ends. Batches of one
+        partition follow each other downwards.
+
+        Raises:
+            StoreOutOfMemory: The store refuses writes; some of the batches may have been applied.
+        """
+
+    @abstractmethod
     def look(self, wanted: Mapping[int, Sequence[str]], interest: Interest | None = None) -> dict[int, Looked]:
         """
         Read values, marks and coverage, atomically per partition, all partitions in one round trip.
@@ -110,10 +141,6 @@ class View(ABC):
             wanted: Task ids by partition; an empty sequence reads the coverage alone.
             interest: Told of each of these tasks that is not ready now, once, when it becomes ready or is marked.
         """
-
-    @abstractmethod
-    def drop_interest(self, wanted: Mapping[int, Sequence[str]], channel: str) -> None:
-        """Take back an interest; what is not taken back expires."""
 
 
 class Subscription(ABC):

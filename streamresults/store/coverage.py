@@ -120,6 +120,34 @@ def decide_live(current: Coverage | None, claim: LiveClaim, now_ms: int) -> Live
     return LiveDecision(outcome, coverage, began)
 
 
+class BackfillClaim(NamedTuple):
+    """What a back-fill batch says of itself."""
+
+    begin: int
+    #: Where the view begins, as the lane knows it.
+    end: int
+    #: The generation that was folded for.
+    generation: bytes
+
+
+def decide_backfill(current: Coverage | None, claim: BackfillClaim, now_ms: int) -> Coverage | None:
+    """
+    Return the coverage after a back-fill batch, ``None`` when the batch must not be applied.
+
+    A compare-and-set on (generation, start), refused too where the view is complete already: what lies below the
+    target is known to be gone, or to be folded.
+    """
+    if current is None or current.generation != claim.generation or current.start != claim.end or current.complete:
+        return None
+    return Coverage(
+        generation=current.generation,
+        start=claim.begin,
+        watermark=current.watermark,
+        target=current.target,
+        as_of_ms=now_ms,
+    )
+
+
 def _lost(current: Coverage, claim: LiveClaim) -> bool:
     return (
         bool(claim.lost_generation)

@@ -35,9 +35,11 @@ if ARGV[2] ~= '' then
   for i = 1, n do
     if not ready(values[i]) then
       local interest = ARGV[5] .. string.sub(KEYS[3 + i], tonumber(ARGV[4]) + 1)
-      redis.call('SADD', interest, ARGV[2])
-      prolong(interest)
-      left = true
+      -- A server that is out of memory refuses this write; whoever waits still reads again after its interval.
+      if type(redis.pcall('SADD', interest, ARGV[2])) == 'number' then
+        prolong(interest)
+        left = true
+      end
     end
   end
   if left then

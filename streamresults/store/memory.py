@@ -11,6 +11,8 @@ from streamresults.errors import StoreOutOfMemory, StoreUnavailable
 from streamresults.events.fold import combine
 from streamresults.events.states import RANK_READY
 from streamresults.store.base import (
+    BackfillBatch,
+    BackfillReply,
     BatchReply,
     Descriptor,
     Interest,
@@ -21,12 +23,14 @@ from streamresults.store.base import (
     Subscription,
     View,
 )
-from streamresults.store.coverage import Coverage, Outcome, decide_live
+from streamresults.store.coverage import Coverage, Outcome, decide_backfill, decide_live
 from streamresults.store.keys import descriptor_key
 from streamresults.store.value import pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from streamresults.events.fold import Summary
 
 
 class _Partition:
@@ -57,23 +61,33 @@ class MemoryView(View):
         with self._lock:
             partition = self.partitions.setdefault(batch.partition, _Partition())
             decision = decide_live(partition.coverage, batch.claim, now)
-            ready: list[str] = []
+            told: list[tuple[str, str]] = []
             if decision.outcome is Outcome.APPLIED:
-                generation = decision.coverage.generation
-                ready = [task for task, entry in batch.entries if _merge(partition, generation, task, entry, now)]
-                for task, mark in batch.marks:
-                    partition.marks[task] = (generation, mark)
-                    ready.append(task)
+                told = _fold_in(partition, decision.coverage.generation, batch, now, backwards=False)
             partition.coverage = decision.coverage
-            told = [
-                (channel, task)
-                for task in ready
-                for channel, until_ms in partition.interests.pop(task, {}).items()
-                if until_ms > now
-            ]
+        self._tell(told)
+        return BatchReply(decision.outcome, decision.began, decision.coverage)
+
+    def backfill(self, batches: Sequence[BackfillBatch]) -> list[BackfillReply]:
+        """Fold batches under the view; see :meth:`View.backfill`."""
+        self._store.check(writing=True)
+        return [self._backfill(batch) for batch in batches]
+
+    def _backfill(self, batch: BackfillBatch) -> BackfillReply:
+        now = self._store.now_ms()
+        with self._lock:
+            partition = self.partitions.setdefault(batch.partition, _Partition())
+            coverage = decide_backfill(partition.coverage, batch.claim, now)
+            if coverage is None:
+                return BackfillReply(applied=False, coverage=partition.coverage)
+            told = _fold_in(partition, coverage.generation, batch, now, backwards=True)
+            partition.coverage = coverage
+        self._tell(told)
+        return BackfillReply(applied=True, coverage=coverage)
+
+    def _tell(self, told: Sequence[tuple[str, str]]) -> None:
         for channel, task in told:
             self._store.publish(channel, task)
-        return BatchReply(decision.outcome, decision.began, decision.coverage)
 
     def look(self, wanted: Mapping[int, Sequence[str]], interest: Interest | None = None) -> dict[int, Looked]:
         """Read values, marks and coverage; see :meth:`View.look`."""
@@ -109,24 +123,42 @@ class MemoryView(View):
         current = mark and partition.coverage and generation == partition.coverage.generation
         return mark if current and mark and mark.keep_until_ms > now else None
 
-    def drop_interest(self, wanted: Mapping[int, Sequence[str]], channel: str) -> None:
-        """Take back an interest; see :meth:`View.drop_interest`."""
-        self._store.check(writing=True)
-        with self._lock:
-            for number, ids in wanted.items():
-                interests = self.partitions.setdefault(number, _Partition()).interests
-                for task in ids:
-                    interests.get(task, {}).pop(channel, None)
+
+def _fold_in(
+    partition: _Partition, generation: bytes, batch: LiveBatch | BackfillBatch, now: int, *, backwards: bool
+) -> list[tuple[str, str]]:
+    """Fold a batch's entries and marks in; return (channel, task) for everybody who is to be told."""
+    ready = []
+    for task, entry in batch.entries:
+        present, summary = _present(partition, generation, task, now), unpack(generation + entry).summary
+        if present is not None:
+            summary = combine(summary, present) if backwards else combine(present, summary)
+        if _put(partition, generation, task, summary, now):
+            ready.append(task)
+    for task, mark in batch.marks:
+        marked_in, there = partition.marks.get(task, (b"", None))
+        later_stands = there is not None and marked_in == generation and there.keep_until_ms > now
+        if not backwards or not later_stands:
+            partition.marks[task] = (generation, mark)
+        ready.append(task)
+    return [
+        (channel, task)
+        for task in ready
+        for channel, until_ms in partition.interests.pop(task, {}).items()
+        if until_ms > now
+    ]
 
 
-def _merge(partition: _Partition, generation: bytes, task: str, entry: bytes, now: int) -> bool:
-    """Combine one entry with what is there; tell whether the task is ready now."""
-    summary = unpack(generation + entry).summary
-    older = partition.values.get(task)
-    if older is not None:
-        stored = unpack(older)
-        if stored.generation == generation and stored.summary.keep_until_ms > now:
-            summary = combine(stored.summary, summary)
+def _present(partition: _Partition, generation: bytes, task: str, now: int) -> Summary | None:
+    value = partition.values.get(task)
+    stored = unpack(value) if value is not None else None
+    if stored is None or stored.generation != generation or stored.summary.keep_until_ms <= now:
+        return None
+    return stored.summary
+
+
+def _put(partition: _Partition, generation: bytes, task: str, summary: Summary, now: int) -> bool:
+    """Store a summary, or drop what need not be kept any more; tell whether the task is ready now."""
     if summary.keep_until_ms > now:
         partition.values[task] = pack(generation, summary)
     else:

@@ -18,7 +18,18 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from streamresults.errors import ConfigurationError, StoreOutOfMemory, StoreUnavailable, TopicMismatch
-from streamresults.store.base import BatchReply, Descriptor, LiveBatch, Looked, Mark, Store, Subscription, View
+from streamresults.store.base import (
+    BackfillBatch,
+    BackfillReply,
+    BatchReply,
+    Descriptor,
+    LiveBatch,
+    Looked,
+    Mark,
+    Store,
+    Subscription,
+    View,
+)
 from streamresults.store.coverage import GENERATION_BYTES, Coverage, Outcome
 from streamresults.store.keys import Keys, descriptor_key, directory_key
 
@@ -46,7 +57,7 @@ def _translated(where: str) -> Iterator[None]:
     try:
         yield
     except redis.exceptions.OutOfMemoryError as exc:
-        msg = f"Redis at {where} is out of memory ({exc}): raise maxmemory, or shorten result expiry"
+        msg = f"Redis at {where} is out of memory: raise maxmemory, or let results expire sooner"
         raise StoreOutOfMemory(msg) from exc
     except redis.exceptions.AuthenticationError as exc:
         msg = f"Redis at {where} refused the login: {exc}. Set the user and password in the Redis URL"
@@ -65,7 +76,12 @@ class _Scripts:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         folder = resources.files("streamresults.store")
-        self._sources: Final = {name: folder.joinpath(f"{name}.lua").read_text() for name in ("live", "look")}
+        read = {name: folder.joinpath(f"{name}.lua").read_text() for name in ("fold", "live", "backfill", "look")}
+        self._sources: Final = {
+            "live": read["fold"] + read["live"],
+            "backfill": read["fold"] + read["backfill"],
+            "look": read["look"],
+        }
         self._shas: dict[str, str] = {}
 
     def run(self, name: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
@@ -85,10 +101,10 @@ class _Scripts:
 
     def _execute(self, sha: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
         if len(calls) == 1:
-            return [self._client.execute_command("EVALSHA", sha, *calls[0])]
+            return [self._client.execute_command("EVALSHA", sha, *calls[0])]  # type: ignore[no-untyped-call]  # as shipped
         pipeline = self._client.pipeline(transaction=False)
         for call in calls:
-            pipeline.execute_command("EVALSHA", sha, *call)
+            pipeline.execute_command("EVALSHA", sha, *call)  # type: ignore[no-untyped-call]  # as shipped
         return pipeline.execute()
 
 
@@ -122,28 +138,19 @@ class RedisView(View):
             found[partition] = looked if earlier is None else _joined(earlier, looked)
         return found
 
-    def drop_interest(self, wanted: Mapping[int, Sequence[str]], channel: str) -> None:
-        """Take back an interest; see :meth:`View.drop_interest`."""
+    def backfill(self, batches: Sequence[BackfillBatch]) -> list[BackfillReply]:
+        """Fold batches under the view; see :meth:`View.backfill`."""
+        calls = [self._backfill_call(batch) for batch in batches]
         with _translated(self._where):
-            pipeline = self._client.pipeline(transaction=False)
-            for partition, ids in wanted.items():
-                prefix = self._keys.interest_prefix(partition)
-                for task_id in ids:
-                    pipeline.srem(prefix + task_id, channel)
-            pipeline.execute()
+            replies = self._scripts.run("backfill", calls)
+        return [
+            BackfillReply(bool(applied), None if packed is None else Coverage.unpack(packed))
+            for applied, packed in replies
+        ]
 
     def _live_call(self, batch: LiveBatch) -> list[Any]:
-        keys, claim, partition = self._keys, batch.claim, batch.partition
-        prefix, mark_prefix = keys.value_prefix(partition), keys.mark_prefix(partition)
-        call: list[Any] = [
-            3 + len(batch.entries) + len(batch.marks),
-            keys.coverage(partition),
-            keys.interested(partition),
-            keys.marked(partition),
-        ]
-        call += [prefix + task_id for task_id, _ in batch.entries]
-        call += [mark_prefix + task_id for task_id, _ in batch.marks]
-        call += [
+        claim = batch.claim
+        own = [
             claim.begin,
             claim.end,
             claim.least,
@@ -152,13 +159,35 @@ class RedisView(View):
             claim.fresh_generation,
             claim.lost_generation,
             claim.log_end,
-            len(batch.entries),
-            len(prefix.encode()),
-            keys.interest_prefix(partition),
-            _MARKED_MS,
         ]
-        call += [entry for _, entry in batch.entries]
-        for _, mark in batch.marks:
+        return self._fold_call(batch.partition, own, batch.entries, batch.marks)
+
+    def _backfill_call(self, batch: BackfillBatch) -> list[Any]:
+        claim = batch.claim
+        return self._fold_call(batch.partition, [claim.begin, claim.end, claim.generation], batch.entries, batch.marks)
+
+    def _fold_call(
+        self,
+        partition: int,
+        own: list[Any],
+        entries: Sequence[tuple[str, bytes]],
+        marks: Sequence[tuple[str, Mark]],
+    ) -> list[Any]:
+        """Return keys and arguments as ``fold.lua`` lists them, behind a script's own arguments."""
+        keys = self._keys
+        prefix, mark_prefix = keys.value_prefix(partition), keys.mark_prefix(partition)
+        call: list[Any] = [
+            3 + len(entries) + len(marks),
+            keys.coverage(partition),
+            keys.interested(partition),
+            keys.marked(partition),
+        ]
+        call += [prefix + task_id for task_id, _ in entries]
+        call += [mark_prefix + task_id for task_id, _ in marks]
+        call += own
+        call += [len(entries), len(prefix.encode()), keys.interest_prefix(partition), _MARKED_MS]
+        call += [entry for _, entry in entries]
+        for _, mark in marks:
             call += [_ENCODE_MARK.encode(mark), mark.keep_until_ms]
         return call
 
@@ -263,7 +292,7 @@ class RedisSubscription(Subscription):
                 self._pubsub = None
 
     def _listen(self) -> redis.client.PubSub:
-        pubsub = self._client.pubsub()
+        pubsub: redis.client.PubSub = self._client.pubsub()  # type: ignore[no-untyped-call]  # as shipped
         pubsub.subscribe(self._channel)
         confirmed = pubsub.get_message(timeout=SOCKET_TIMEOUT)
         if confirmed is None:
@@ -323,7 +352,7 @@ class RedisStore(Store):
         """Return the namespaces that hold a view of this topic's name."""
         with _translated(self.where):
             members = self._client.smembers(directory_key(topic))
-        return sorted(member.decode() for member in members)
+        return sorted(member.decode() for member in members if isinstance(member, bytes))
 
     def subscribe(self, channel: str) -> RedisSubscription:
         """Listen on a channel."""

@@ -42,7 +42,7 @@ class Record(Protocol):
         """Return the value's bytes; ``None`` is a tombstone."""
 
     def timestamp(self) -> tuple[int, int]:
-        """Return (kind, milliseconds since 1970): the broker's append time where the topic is set up as it should be."""
+        """Return (kind, milliseconds since 1970): the broker's append time if the topic is set up as it should be."""
 
     def headers(self) -> Headers | Mapping[str, bytes | None] | None:
         """Return the headers, in order; ``None`` without any."""

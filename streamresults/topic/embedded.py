@@ -61,7 +61,7 @@ class EmbeddedBroker(Forkable):
             library = _librdkafka()
             cluster = library.rd_kafka_handle_mock_cluster(_pointer(producer))
             if not cluster:
-                raise TopicUnavailable("librdkafka has no handle of its embedded broker")  # noqa: TRY301, EM101
+                raise TopicUnavailable("librdkafka has no handle of its embedded broker")  # noqa: TRY301
             library.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0)
             library.rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(cluster, HEARTBEAT_MS)
             for topic, partitions in topics.items():

@@ -110,7 +110,9 @@ def translate(error: KafkaError, doing: str, *, topic: str = "") -> StreamResult
     Return what to raise for an error of librdkafka.
 
     Args:
+        error: What librdkafka says.
         doing: What was tried, to begin the sentence with: ``cannot read topic 'results'``.
+        topic: Named when it is missing; empty where none is concerned.
     """
     code = error.code()
     if code in MISCONFIGURED:
@@ -127,6 +129,8 @@ def append_failure(error: KafkaError, topic: str, *, task_id: str, size: int, li
     Return what is handed to a record's callback, or raised by ``produce``, for an error of librdkafka.
 
     Args:
+        error: What librdkafka says.
+        topic: Where the record was to go.
         task_id: The record's key.
         size: Bytes of key and value.
         limit: Bytes that were allowed; 0 when only the broker knows.

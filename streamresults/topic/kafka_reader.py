@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING, Final, cast
@@ -25,6 +26,10 @@ log: Final = logging.getLogger(__name__)
 #: the slice to end. Smaller costs CPU while idle (at 10 ms about 0.5 % of a core more than at 1 s), larger delays the
 #: first record of a partition that is being added.
 POLL_SLICE: Final = 0.01
+
+#: Seconds for which a reader without partitions asks for leaders when it is opened. Smaller is not enough for a distant
+#: broker, larger makes the first poll overrun its timeout when there is none.
+LEARN_WITHIN: Final = 0.25
 
 #: Seconds between two looks at librdkafka's log while nothing is assigned. Smaller wakes an idle process more often,
 #: larger delays the log.
@@ -155,8 +160,20 @@ class KafkaReader(Forkable, TopicReader):
             if consumer is None:
                 settings = {**self._settings, "error_cb": LastError()}
                 consumer = self._consumer = open_handle(Consumer, settings, f"cannot read topic {self._topic!r}")
+                if not self._wishes:
+                    self._learn_leaders(consumer)
             self._sorter.raise_failure()
             return self._poll_slices(consumer, Deadline(timeout))
+
+    def _learn_leaders(self, consumer: Consumer) -> None:
+        """
+        Connect while there is nothing else to do.
+
+        librdkafka asks for a partition's leader when it is assigned, and if it is not connected yet, or has given up
+        on its first try, asks again after 0.5 s or 1 s. It remembers the answer to this question.
+        """
+        with contextlib.suppress(KafkaException):
+            consumer.list_topics(self._topic, LEARN_WITHIN)
 
     def _poll_slices(self, consumer: Consumer, deadline: Deadline) -> Polled:
         while True:

@@ -40,13 +40,31 @@ PURGE_WITHIN: Final = 2.0
 #: larger makes close() wait when there is none.
 HURRY_WITHIN: Final = 0.25
 
-_new_tuple: Final = tuple.__new__
+
+def _delivery(count: Callable[[], int]) -> Callable[..., None]:
+    """Return what hands a record's fate to its callback, then counts it; it runs for each record, so it is fast."""
+    kind, new = Acknowledgement, tuple.__new__
+
+    def deliver(on_ack: Callable[[Acknowledgement], None], error: KafkaError | None, message: Message) -> None:
+        try:
+            if error is None:
+                on_ack(new(kind, (None, message.partition(), message.offset())))
+            else:
+                on_ack(_failure(error, message))
+        finally:
+            count()
+
+    return deliver
 
 
-def _failure(topic: str, error: KafkaError, message: Message) -> Acknowledgement:
+def _failure(error: KafkaError, message: Message) -> Acknowledgement:
     key, value, partition = message.key() or b"", message.value() or b"", message.partition()
-    failure = append_failure(error, topic, task_id=_text(key), size=len(key) + len(value), limit=0)
+    failure = append_failure(error, message.topic() or "", task_id=_text(key), size=len(key) + len(value), limit=0)
     return Acknowledgement(failure, -1 if partition is None else partition, -1)
+
+
+def _ignore(_acknowledgement: Acknowledgement) -> None:
+    """Serve as the callback of a record that nobody waits for."""
 
 
 def _text(key: bytes) -> str:
@@ -76,14 +94,14 @@ class KafkaWriter(Forkable, TopicWriter):
         self._acked = threading.Condition()
         self._waiting = 0
         # librdkafka's own count of what is queued includes its log lines while a broker is down, so records are
-        # counted here, without a lock: a number is taken before each is sent. Whoever wants to know how many were
-        # takes a number too, and counts these looks. Looks and refusals are counted under the condition.
+        # counted here, without a lock: a number is taken before each is sent, and another after its callback. Whoever
+        # wants to know how many were takes one of each too, and counts these looks. Looks and refusals are counted
+        # under the condition.
         self._number = itertools.count().__next__
+        self._delivered = itertools.count().__next__
         self._looks = 0
         self._refused = 0
-        #: Records whose callback has returned; counted by the serving thread alone.
-        self._delivered = 0
-        self._on_delivery = self._deliver
+        self._deliver = _delivery(self._delivered)
         #: Grows with everything served.
         self._served = 0
         #: What ``_served`` was when the queue was last seen full.
@@ -105,7 +123,7 @@ class KafkaWriter(Forkable, TopicWriter):
         """Queue a record."""
         if topic is None:
             topic = self._topic
-        callback = partial(self._on_delivery, on_ack, topic)
+        callback = partial(self._deliver, on_ack or _ignore)
         self._number()
         try:
             self._send(topic, value, key, partition, callback, None, 0, headers)
@@ -142,7 +160,7 @@ class KafkaWriter(Forkable, TopicWriter):
     def _outstanding(self) -> int:
         """Return how many records are not acknowledged; the caller holds the condition."""
         # What is done first: a record that is sent in between then counts as outstanding, never as done too early.
-        done = self._delivered + self._refused
+        done = self._delivered() - self._looks + self._refused
         sent = self._number() - self._looks
         self._looks += 1
         return sent - done
@@ -259,24 +277,6 @@ class KafkaWriter(Forkable, TopicWriter):
                 if self._waiting:
                     with self._acked:
                         self._acked.notify_all()
-
-    def _deliver(
-        self,
-        on_ack: Callable[[Acknowledgement], None] | None,
-        topic: str,
-        error: KafkaError | None,
-        message: Message,
-    ) -> None:
-        """Hand the fate of one record to its callback; this runs once per record and is written for speed."""
-        try:
-            if on_ack is None:
-                return
-            if error is None:
-                on_ack(_new_tuple(Acknowledgement, (None, message.partition(), message.offset())))
-            else:
-                on_ack(_failure(topic, error, message))
-        finally:
-            self._delivered += 1
 
     def _refuse(self, *_record: Any) -> None:
         raise self.not_here() if self.forked else TopicUnavailable(f"the writer of topic {self._topic!r} is closed")

@@ -1,9 +1,9 @@
 """
-``live.lua`` and the Python functions make the same decisions.
+``live.lua`` and ``backfill.lua`` make the same decisions as the Python functions.
 
 We test these aspects: random pairs of a stored view and a batch leave equal values and give equal replies, for every
-case of the coverage decision, for tombstones, ties and marks; every case does occur often; and whole runs that shrink
-to the shortest one when they differ.
+case of the coverage decision, for tombstones, ties and marks, forwards and backwards; every case does occur often; and
+whole runs that shrink to the shortest one when they differ.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamresults.events.fold import NEVER, Best, Summary, combine, event_summary, tombstone_summary
-from streamresults.store.base import LiveBatch, Mark
-from streamresults.store.coverage import LiveClaim, Outcome
+from streamresults.store.base import BackfillBatch, LiveBatch, Mark
+from streamresults.store.coverage import BackfillClaim, LiveClaim, Outcome
 from streamresults.store.memory import MemoryStore
 from streamresults.store.value import pack_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streamresults.store.base import BatchReply, View
+    from streamresults.store.base import View
+    from streamresults.store.coverage import Coverage
     from streamresults.store.redis import RedisStore
 
 TASKS: Final = ("a", "b", "ü")
@@ -75,6 +76,15 @@ def batch(random: Random, partition: int, watermark: int) -> LiveBatch:
     return LiveBatch(partition, claim, entries, marks)
 
 
+def older_batch(random: Random, partition: int, coverage: Coverage) -> BackfillBatch:
+    """Make a back-fill batch that fits the view more often than not."""
+    end = coverage.start if random.random() < 0.8 else max(0, coverage.start + random.randint(-2, 2))
+    generation = coverage.generation if random.random() < 0.9 else random.choice(GENERATIONS)
+    claim = BackfillClaim(begin=max(0, end - random.randint(0, 3)), end=end, generation=generation)
+    live = batch(random, partition, coverage.watermark)
+    return BackfillBatch(partition, claim, live.entries, live.marks)
+
+
 @pytest.fixture
 def namespace(redis_store: RedisStore) -> Iterator[str]:
     """Name a part of the server that is emptied afterwards."""
@@ -92,13 +102,13 @@ def seen(view: View, partitions: int) -> dict[int, tuple[list[Any], list[Any]]]:
     return {partition: (list(one.values), list(one.marks)) for partition, one in looked.items()}
 
 
-def timeless(replies: list[BatchReply]) -> list[tuple[Any, ...]]:
+def timeless(replies: list[Any]) -> list[tuple[Any, ...]]:
     """Return replies without the time in them."""
     return [
-        (one.outcome, one.began, one.coverage.generation, one.coverage.start, one.coverage.watermark,
-         one.coverage.target)
+        (*one[:-1], coverage.generation, coverage.start, coverage.watermark, coverage.target)
         for one in replies
-    ]  # fmt: skip
+        for coverage in one[-1:]
+    ]
 
 
 @pytest.mark.redis
@@ -110,6 +120,7 @@ def test_lua_and_python_agree_on_random_pairs(redis_store: RedisStore, namespace
     memory = MemoryStore().view(namespace, "topic")
     watermarks = [0] * PARTITIONS
     met: Counter[tuple[Outcome, bool]] = Counter()
+    filled: Counter[bool] = Counter()
     for _ in range(STEPS):
         batches = [batch(random, partition, watermarks[partition]) for partition in range(PARTITIONS)]
         expected, actual = memory.apply(batches), real.apply(batches)
@@ -119,8 +130,16 @@ def test_lua_and_python_agree_on_random_pairs(redis_store: RedisStore, namespace
 
         watermarks = [reply.coverage.watermark for reply in expected]
         met.update((reply.outcome, reply.began) for reply in expected)
+        older = [older_batch(random, reply_at, reply.coverage) for reply_at, reply in enumerate(expected)]
+        under, under_real = memory.backfill(older), real.backfill(older)
+
+        assert timeless(under) == timeless(under_real)
+        assert seen(memory, PARTITIONS) == seen(real, PARTITIONS)
+
+        filled.update(reply.applied for reply in under)
 
     assert all(met[outcome, began] >= 5 for outcome in Outcome for began in (True, False))
+    assert all(filled[applied] >= 5 for applied in (True, False))
 
 
 @pytest.mark.redis

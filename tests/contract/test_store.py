@@ -504,18 +504,6 @@ def test_an_interest_survives_a_new_generation(view: View, namespace: str, liste
     assert ["a"] == heard(asked, 1)
 
 
-def test_an_interest_taken_back_is_not_told(view: View, namespace: str, listen: Listen) -> None:
-    """Only the one channel is taken out, and only of the tasks named."""
-    first, second = listen("1"), listen("2")
-    for name in ("1", "2"):
-        view.look({0: ["a", "b"]}, Interest(f"{namespace}:{name}", 60))
-    view.drop_interest({0: ["a", "never-asked"], 7: ["a"]}, f"{namespace}:1")
-    view.apply([batch(0, 1, {"a": entry(0), "b": entry(0)})])
-
-    assert ["b"] == heard(first, 1)
-    assert ["a", "b"] == heard(second, 2)
-
-
 def test_an_interest_expires(view: View, namespace: str, listen: Listen) -> None:
     """A process that died is not told for ever."""
     asked = listen("asked")
@@ -786,7 +774,6 @@ def test_a_server_that_is_away_is_named(server: RedisServer, own: RedisStore) ->
         lambda: view.apply([batch(0, 1)]),
         lambda: view.apply([batch(0, 1), batch(0, 1, partition=1)]),
         lambda: look(view, "a"),
-        lambda: view.drop_interest({0: ["a"]}, "c"),
         lambda: own.read_descriptor("ns", "t"),
         lambda: own.write_descriptor("ns", descriptor("t")),
         lambda: own.namespaces("t"),
