@@ -86,7 +86,7 @@ class Wiring:
             if not self.settings.kafka_bootstrap:
                 msg = "no Kafka is configured: set STREAMRESULTS_KAFKA_BOOTSTRAP, or pass --bootstrap"
                 raise ConfigurationError(msg)
-            from streamresults.topic.kafka import KafkaBroker, WriterSettings  # noqa: PLC0415 -- a door
+            from streamresults.topic.kafka import KafkaBroker, WriterSettings
 
             self._broker = KafkaBroker(
                 self.settings.kafka_bootstrap,
@@ -112,7 +112,7 @@ class Wiring:
         if not self.settings.redis_url:
             msg = "no Redis is configured: set STREAMRESULTS_REDIS_URL, or pass --redis"
             raise ConfigurationError(msg)
-        from streamresults.store.redis import RedisStore  # noqa: PLC0415 -- a door
+        from streamresults.store.redis import RedisStore
 
         return RedisStore(self.settings.redis_url)
 
@@ -123,11 +123,11 @@ class Wiring:
     def codec(self) -> Codec:
         """Return the codec, which finds schemas of other releases in the schemas topic."""
         if self._codec is None:
-            from streamresults.events.codec import Codec  # noqa: PLC0415 -- a door
+            from streamresults.events.codec import Codec
 
             resolve: Callable[[bytes], str | None] | None = None
             if self.has_topic:
-                from streamresults.topic.schemas import SchemaTopic  # noqa: PLC0415 -- only with a topic
+                from streamresults.topic.schemas import SchemaTopic
 
                 schemas = SchemaTopic(self.broker(), self.settings.schemas_topic)
                 self._owned.callback(schemas.close)
@@ -137,9 +137,9 @@ class Wiring:
 
     def decoding(self) -> Decoding:
         """Return what turns bytes into values."""
-        from streamresults.client.result import Decoding  # noqa: PLC0415 -- decoding needs the codec's door
-        from streamresults.events.allowlist import ExceptionAllowlist  # noqa: PLC0415
-        from streamresults.events.payloads import default_registry  # noqa: PLC0415
+        from streamresults.client.result import Decoding
+        from streamresults.events.allowlist import ExceptionAllowlist
+        from streamresults.events.payloads import default_registry
 
         accept = frozenset(self.settings.accept)
         return Decoding(self.codec(), default_registry(), accept, ExceptionAllowlist(self.settings.allow))
@@ -150,7 +150,7 @@ class Wiring:
 
     def retention_ms(self, inspector: TopicInspector) -> int:
         """Return the topic's retention; where the broker cannot tell, the least that the settings ask of it."""
-        from streamresults.events.fold import NEVER  # noqa: PLC0415 -- the fold is only met by those who fold
+        from streamresults.events.fold import NEVER
 
         config = inspector.topic_config(Deadline(_ANSWER)) or {}
         stated = int(config.get("retention.ms", self.settings.longest_expiry * 1000 + _DAY_MS))
@@ -160,8 +160,8 @@ class Wiring:
 
     def publisher(self, *, worker: str = "", redact: Callable[[Event], Event] | None = None) -> Publisher:
         """Open a publisher; it connects when it is warmed, or with its first event."""
-        from streamresults.events.payloads import default_registry  # noqa: PLC0415 -- the serializers' libraries
-        from streamresults.publisher import Publisher, PublisherOptions  # noqa: PLC0415
+        from streamresults.events.payloads import default_registry
+        from streamresults.publisher import Publisher, PublisherOptions
 
         settings, broker = self.settings, self.broker()
         return Publisher(
@@ -190,8 +190,8 @@ class Wiring:
 
     def client(self) -> Client:
         """Open a client; it connects when it is first used."""
-        from streamresults.client import Client, ClientOptions  # noqa: PLC0415 -- the clients' own modules
-        from streamresults.client.whereabouts import Whereabouts  # noqa: PLC0415
+        from streamresults.client import Client, ClientOptions
+        from streamresults.client.whereabouts import Whereabouts
 
         settings = self.settings
         broker = self.broker() if self.has_topic else None
@@ -225,9 +225,9 @@ class Wiring:
         Raises:
             TopicUnavailable: Kafka did not say which topic this is.
         """
-        from streamresults.compactor import Compactor, CompactorOptions  # noqa: PLC0415 -- the compactor's own modules
-        from streamresults.compactor.dead_letters import DeadLetters  # noqa: PLC0415
-        from streamresults.compactor.folding import FoldLimits  # noqa: PLC0415
+        from streamresults.compactor import Compactor, CompactorOptions
+        from streamresults.compactor.dead_letters import DeadLetters
+        from streamresults.compactor.folding import FoldLimits
 
         settings, broker = self.settings, self.broker()
         inspector = self.inspector()
@@ -257,22 +257,24 @@ class Wiring:
 
     def replay(self) -> Replay:
         """Open a replay: it reads the topic and commits nothing; with Redis it can verify the view."""
-        from streamresults.replay import Replay  # noqa: PLC0415 -- the replay's own modules
+        from streamresults.replay import Replay
 
         broker, settings = self.broker(), self.settings
+        inspector = self.inspector()
         return Replay(
             open_reader=lambda: broker.reader(settings.topic, bulk=True),
-            inspector=self.inspector(),
+            inspector=inspector,
             codec=self.codec(),
             store=self.store() if self.has_store else None,
             namespace=settings.namespace,
             partition_of=broker.partition_of,
+            retention_ms=lambda: self.retention_ms(inspector),
         )
 
 
 def _partition_of(key: bytes, partitions: int) -> int:
     """Return the partition of a key in a process without Kafka: the partitioner alone, no connection."""
-    from streamresults.topic.kafka import KafkaBroker  # noqa: PLC0415 -- a door
+    from streamresults.topic.kafka import KafkaBroker
 
     return KafkaBroker("").partition_of(key, partitions)
 

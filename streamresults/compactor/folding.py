@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from streamresults.errors import RecordError
-from streamresults.events.codec import check_key, task_id_of
-from streamresults.events.fold import NEVER, Best, Summary, combine, event_summary, tombstone_summary
-from streamresults.events.states import rank
+from streamresults.events.codec import task_id_of
+from streamresults.events.fold import NEVER, Summary, combine
+from streamresults.events.summarize import summarize
 from streamresults.store.value import pack_entry
 
 if TYPE_CHECKING:
@@ -66,7 +66,15 @@ def fold_records(records: Sequence[Record], codec: Codec, limits: FoldLimits) ->
             segments.append(_segment(end, summaries, unreadable))
             summaries, unreadable, events, size = {}, [], 0, 0
         try:
-            task_id, summary = _summary(record, offset, value, codec, limits)
+            task_id, summary = summarize(
+                record.key(),
+                value,
+                offset,
+                record.timestamp()[1],
+                codec,
+                retention_ms=limits.retention_ms,
+                inline_max=limits.inline_max,
+            )
         except RecordError as exc:
             unreadable.append(_unreadable(record, exc, limits))
         else:
@@ -79,23 +87,6 @@ def fold_records(records: Sequence[Record], codec: Codec, limits: FoldLimits) ->
 
 def _segment(end: int, summaries: dict[str, Summary], unreadable: list[Unreadable]) -> Segment:
     return Segment(end, [(task_id, pack_entry(summary)) for task_id, summary in summaries.items()], unreadable)
-
-
-def _summary(
-    record: Record, offset: int, value: bytes | str | None, codec: Codec, limits: FoldLimits
-) -> tuple[str, Summary]:
-    task_id = task_id_of(record.key())
-    appended = record.timestamp()[1]
-    kept_until = min(appended + limits.retention_ms, NEVER)
-    if value is None:
-        return task_id, tombstone_summary(offset, kept_until)
-    assert isinstance(value, bytes)
-    prefix = codec.decode_prefix(value)
-    check_key(task_id, prefix)
-    codec.require(value)
-    expires = min(appended + prefix.expires_after_ms, kept_until) if prefix.expires_after_ms else kept_until
-    inline = value if len(value) <= limits.inline_max else None
-    return task_id, event_summary(Best(rank(prefix.state, terminal=prefix.terminal), offset, appended, expires, inline))
 
 
 def _unreadable(record: Record, error: RecordError, limits: FoldLimits) -> Unreadable:

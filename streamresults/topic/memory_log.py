@@ -180,8 +180,11 @@ class Cursor:
                 continue
             found = log.since(offset, POLL_MAX - len(records))
             records += found
+            room = len(records) < POLL_MAX
             if found:
                 self.offsets[partition] = found[-1].offset_ + 1
+            if room:  # everything there is was taken: what lies before the end holds no records, as markers do
+                self.offsets[partition] = log.high
             if self.offsets[partition] == log.high and self._told.get(partition) != log.high:
                 self._told[partition] = ends[partition] = log.high
         return Polled(records, ends, out_of_range)

@@ -1,0 +1,251 @@
+"""Reads a bounded range of the log again, for whoever wants to see what was. No group, no commit, no write anywhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
+
+from streamresults.deadline import Deadline
+from streamresults.errors import ConfigurationError, RecordError, StoreUnavailable, TopicMismatch
+from streamresults.events.codec import check_key, task_id_of
+from streamresults.replay.bounds import Bound, offsets_of, parse_bound, parse_range, partitions_of
+from streamresults.replay.scan import ANSWER, Covered, Progress, scan
+from streamresults.replay.verdict import Verified
+from streamresults.replay.verify import Verification
+from streamresults.store.coverage import FORMAT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from streamresults.events.codec import Codec
+    from streamresults.events.event import Event
+    from streamresults.store.base import Store, View
+    from streamresults.topic.base import Record, TopicDescription, TopicInspector, TopicReader
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of the log."""
+
+    partition: int
+    offset: int
+    #: The broker's clock when it was appended.
+    appended_ms: int
+    #: ``None`` when the key is no task id.
+    task_id: str | None
+    #: As it stands in the log; ``None`` is a tombstone: *forget this task*.
+    value: bytes | None
+    #: ``None`` for a tombstone and for what cannot be read.
+    event: Event | None
+    #: Why it cannot be read.
+    error: RecordError | None
+
+
+class Replay:
+    """
+    Re-reads a bounded range of the log, and verifies the view against it.
+
+    One thread at a time; each read opens a reader of its own and closes it at its end.
+
+    Args:
+        store: ``None`` in a process without Redis: nothing can be verified.
+        namespace: Of the view; empty for Kafka's cluster id.
+        partition_of: The partition of a key among so many.
+        retention_ms: The topic's retention, asked for when something is verified.
+        clock: Seconds since 1970, for times that are stated as ago.
+    """
+
+    def __init__(
+        self,
+        *,
+        open_reader: Callable[[], TopicReader],
+        inspector: TopicInspector,
+        codec: Codec,
+        store: Store | None,
+        namespace: str,
+        partition_of: Callable[[bytes, int], int],
+        retention_ms: Callable[[], int],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._open_reader: Final = open_reader
+        self._inspector: Final = inspector
+        self._codec: Final = codec
+        self._store: Final = store
+        self._namespace: Final = namespace
+        self._partition_of: Final = partition_of
+        self._retention_ms: Final = retention_ms
+        self._clock: Final = clock
+        self._ranges: list[Progress] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the connections; closing twice is harmless."""
+        self._inspector.close()
+        if self._store is not None:
+            self._store.close()
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    def read(self, begin: str = "earliest", end: str = "end", *, task_id: str | None = None) -> Iterator[Replayed]:
+        """
+        Read the range [begin, end) of every partition; both ends are fixed before this returns.
+
+        Records of one partition come in the order of their offsets; partitions mix. :attr:`ranges` tells what was
+        covered, at any time.
+
+        Args:
+            begin: ``earliest``, ``end``, an offset (``1234``), offsets by partition (``0:1234``), a time
+                (``2026-02-14T10:00:00Z``, ``@2026-02-14``), a time ago by this machine's clock (``@-48h``), or both
+                ends in one (``@-48h:-24h``).
+            end: The same; the first offset or time that is not read.
+            task_id: Read this task's own partition alone and yield its records alone. Events from before partitions
+                were added may stand in another one: read all for those.
+
+        Raises:
+            ConfigurationError: A bound cannot be read; the message names what can.
+            TopicUnavailable: Kafka did not say what it holds; also while iterating.
+        """
+        first, last = parse_range(begin, end)
+        partitions = list(range(self._inspector.describe(Deadline(ANSWER)).partitions))
+        key = None
+        if task_id is not None:
+            key = task_id.encode()
+            partitions = [self._partition_of(key, len(partitions))]
+        self._ranges = self._resolve(first, last, partitions)
+        return self._read(self._ranges, key)
+
+    @property
+    def ranges(self) -> tuple[Covered, ...]:
+        """What the read that was begun last has covered so far, by partition."""
+        return tuple(progress.covered() for progress in self._ranges)
+
+    def _resolve(self, first: Bound, last: Bound, partitions: Sequence[int]) -> list[Progress]:
+        chosen = partitions_of(first, last, partitions)
+        deadline = Deadline(ANSWER)
+        now_ms = int(self._clock() * 1000)
+        marks = self._inspector.watermarks(chosen, deadline)
+        begins = offsets_of(first, marks, self._inspector, now_ms, deadline)
+        ends = offsets_of(last, marks, self._inspector, now_ms, deadline)
+        ranges = []
+        for partition in chosen:
+            low, high = marks[partition]
+            begin = min(max(begins[partition], low), high)
+            note = _cut(first, begins[partition], low)
+            ranges.append(Progress(partition, begin, min(ends[partition], high), low, note))
+        return ranges
+
+    def _read(self, ranges: Sequence[Progress], key: bytes | None) -> Iterator[Replayed]:
+        reader = self._open_reader()
+        try:
+            for progress, record in scan(reader, self._inspector, ranges):
+                if key is not None and record.key() != key:
+                    continue
+                replayed = self._replayed(record)
+                progress.matched += 1
+                if replayed.error is not None:
+                    progress.unreadable += 1
+                yield replayed
+        finally:
+            reader.close()
+
+    def _replayed(self, record: Record) -> Replayed:
+        task_id, event, error = None, None, None
+        value = record.value()
+        assert value is None or isinstance(value, bytes)
+        try:
+            task_id = task_id_of(record.key())
+            event = None if value is None else self._event(task_id, value)
+        except RecordError as exc:
+            error = exc
+        return Replayed(
+            partition=record.partition() or 0,
+            offset=record.offset() or 0,
+            appended_ms=record.timestamp()[1],
+            task_id=task_id,
+            value=value,
+            event=event,
+            error=error,
+        )
+
+    def _event(self, task_id: str, value: bytes) -> Event:
+        event = self._codec.decode(value)
+        if event.task_id != task_id:
+            check_key(task_id, self._codec.decode_prefix(value))
+        return event
+
+    # -- verifying --------------------------------------------------------------------------------------------------
+
+    def verify(self, begin: str = "earliest") -> Verified:
+        """
+        Fold the log within what the view says it covers, and compare task by task.
+
+        Compared are the event that stands for a task (its offset, rank and append time, its bytes where the view holds
+        them) and the last offset that was folded. Not compared are expiry times, which follow from the retention that
+        the topic had when the compactor met the record, and keys of the view that belong to no record: nothing here
+        lists the view's keys, so extra ones are not found.
+
+        The view may move meanwhile: a task that was folded further than the log was read is compared at the very
+        offset that its value names, after reading on to there. A generation that begins meanwhile makes its partition
+        begin again, a few times.
+
+        Memory: one partition at a time, a few hundred bytes for each of its tasks, whatever the size of their results.
+
+        Args:
+            begin: Fold from there on only, as in :meth:`read`; tasks whose best event is older are skipped.
+
+        Raises:
+            ConfigurationError: This process has no Redis, or the bound cannot be read.
+            StoreUnavailable: Redis did not answer, or holds no view of this topic.
+            TopicMismatch: The view belongs to another cluster or format.
+            TopicUnavailable: Kafka did not answer.
+        """
+        bound = parse_bound(begin)
+        about = self._inspector.describe(Deadline(ANSWER))
+        view = self._view(about)
+        partitions = partitions_of(bound, bound, range(about.partitions))
+        marks = self._inspector.watermarks(partitions, Deadline(ANSWER))
+        begins = offsets_of(bound, marks, self._inspector, int(self._clock() * 1000), Deadline(ANSWER))
+        reader = self._open_reader()
+        try:
+            verification = Verification(view, reader, self._inspector, self._codec, self._retention_ms())
+            verdicts = tuple(verification.partition(partition, begins[partition]) for partition in partitions)
+        finally:
+            reader.close()
+        return Verified(partitions=verdicts, differences=tuple(verification.differences))
+
+    def _view(self, about: TopicDescription) -> View:
+        if self._store is None:
+            raise ConfigurationError("no Redis is configured: there is no view to verify. Set STREAMRESULTS_REDIS_URL")
+        namespace = self._namespace or about.cluster_id
+        descriptor = self._store.read_descriptor(namespace, about.topic)
+        if descriptor is None:
+            msg = (
+                f"no view of topic {about.topic!r} in namespace {namespace!r}: no compactor has run, or Redis was "
+                "flushed. Run: streamresults compactor run"
+            )
+            raise StoreUnavailable(msg)
+        if descriptor.cluster_id != about.cluster_id or descriptor.format != FORMAT:
+            msg = (
+                f"the view {namespace!r} of topic {about.topic!r} is of Kafka cluster {descriptor.cluster_id}, format "
+                f"{descriptor.format}; this is cluster {about.cluster_id}, format {FORMAT}. Set namespace to the right "
+                "one, or upgrade the older of the two"
+            )
+            raise TopicMismatch(msg)
+        return self._store.view(namespace, about.topic_id)
+
+
+def _cut(first: Bound, asked: int, low: int) -> str:
+    """Return what retention has taken of the beginning."""
+    if first.kind in ("offset", "partitions") and asked < low:
+        return f"retention took [{asked}, {low})"
+    if first.kind in ("earliest", "time", "ago") and asked == low > 0:
+        # Which offsets a time had is not known any more once they are gone.
+        return f"the log begins at {low}: retention took what was before it"
+    return ""

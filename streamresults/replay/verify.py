@@ -1,0 +1,319 @@
+"""
+Holds the view against the log, one partition at a time. Writes nothing and repairs nothing.
+
+The log is folded over [H, A), the coverage that the view has at the start, by the very function that the compactor
+folds with. Then the view is read. A value that was folded beyond A meanwhile names the last offset that is in it: the
+log is read on to there, and the two are compared at that offset, so that no amount of traffic makes a difference.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from hashlib import blake2b
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from streamresults.deadline import Deadline
+from streamresults.errors import RecordError
+from streamresults.events.fold import NONE, Best, Summary, better, combine
+from streamresults.events.summarize import summarize
+from streamresults.replay.scan import ANSWER, Progress, scan
+from streamresults.replay.verdict import Difference, Verdict
+from streamresults.store.value import unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamresults.events.codec import Codec
+    from streamresults.store.base import Looked, Mark, View
+    from streamresults.store.coverage import Coverage
+    from streamresults.topic.base import Record, TopicInspector, TopicReader
+
+#: Most differences that are told one by one. More costs memory when a whole view is wrong, fewer tells less.
+DIFFERENCES_KEPT: Final = 1000
+#: Task ids in one look. Larger blocks Redis for longer, smaller pays the round trip more often.
+_LOOK: Final = 500
+#: Times that a partition is begun again. More hides a view that never settles, fewer gives up on one that was flushed
+#: twice in a row.
+_ATTEMPTS: Final = 3
+#: Bytes of the digest that stands for a value while the log is folded. Fewer lets a wrong value pass for the right one.
+_DIGEST: Final = 16
+#: No value is too large to be compared: the digest is kept, not the value.
+_ANY_SIZE: Final = 2**62
+
+
+class _Outcome(Enum):
+    MATCHED = auto()
+    DIFFERING = auto()
+    MISSING = auto()
+    EXPIRED = auto()
+    OLDER = auto()
+    DEAD_LETTERED = auto()
+
+
+class _Found(NamedTuple):
+    """What the view says of one task."""
+
+    #: ``None`` for a miss.
+    summary: Summary | None
+    #: Whether the summary's best has its value beside it.
+    inline: bool
+    mark: Mark | None
+    now_ms: int
+    #: Why the stored bytes are no value, ``""`` if they are one.
+    broken: str = ""
+
+
+class _Moved(Exception):
+    """The partition must be begun again: its generation changed, or retention cut what was being folded."""
+
+
+class Verification:
+    """
+    Compares partitions of one view with their log.
+
+    Args:
+        reader: Of this verification alone; its owner closes it.
+        retention_ms: The topic's retention.
+    """
+
+    def __init__(
+        self, view: View, reader: TopicReader, inspector: TopicInspector, codec: Codec, retention_ms: int
+    ) -> None:
+        self._view: Final = view
+        self._reader: Final = reader
+        self._inspector: Final = inspector
+        self._codec: Final = codec
+        self._retention_ms: Final = retention_ms
+        #: The first that were found.
+        self.differences: Final[list[Difference]] = []
+
+    def partition(self, partition: int, begin: int) -> Verdict:
+        """Compare one partition; ``begin`` is the first offset to be folded, unless coverage begins above it."""
+        for _ in range(_ATTEMPTS):
+            coverage = self._view.look({partition: ()})[partition].coverage
+            low, high = self._inspector.watermarks([partition], Deadline(ANSWER))[partition]
+            if coverage is None:
+                return Verdict(
+                    partition=partition, not_covered=(low, high), notes=("there is no view of this partition",)
+                )
+            attempt = _Attempt(self, partition, coverage, max(begin, low), high)
+            try:
+                attempt.run()
+            except _Moved as exc:
+                reason = str(exc)
+                continue
+            self.differences.extend(attempt.differences[: DIFFERENCES_KEPT - len(self.differences)])
+            return attempt.verdict(low, high)
+        return Verdict(partition=partition, finished=False, notes=(f"begun {_ATTEMPTS} times and given up: {reason}",))
+
+    # -- what an attempt needs ---------------------------------------------------------------------------------------
+
+    def scan(self, progress: Progress) -> Iterator[tuple[Progress, Record]]:
+        """Read a range."""
+        return scan(self._reader, self._inspector, [progress])
+
+    def end(self, partition: int) -> int:
+        """Return where the log ends now."""
+        return self._inspector.ends([partition], Deadline(ANSWER))[partition]
+
+    def look(self, partition: int, ids: tuple[str, ...]) -> Looked:
+        """Read values."""
+        return self._view.look({partition: ids})[partition]
+
+    def summarize(self, record: Record) -> tuple[str, Summary]:
+        """Return a record's summary with the digest of its value in the value's place."""
+        task_id, summary = summarize(
+            record.key(),
+            record.value(),
+            record.offset() or 0,
+            record.timestamp()[1],
+            self._codec,
+            retention_ms=self._retention_ms,
+            inline_max=_ANY_SIZE,
+        )
+        best = summary.best
+        if best is None:
+            return task_id, summary
+        digest = _digest(best.value)
+        hidden = Best(best.rank, best.offset, best.appended_ms, best.expires_ms, digest)
+        return task_id, Summary(summary.floor, hidden, summary.first, summary.last, summary.keep_until_ms)
+
+
+def _digest(value: bytes | None) -> bytes:
+    return blake2b(value or b"", digest_size=_DIGEST).digest()
+
+
+class _Attempt:
+    """One pass over one partition within one generation."""
+
+    def __init__(self, owner: Verification, partition: int, coverage: Coverage, begin: int, high: int) -> None:
+        self._owner: Final = owner
+        self._partition: Final = partition
+        self._coverage: Final = coverage
+        until = min(coverage.watermark, high)
+        first = min(max(coverage.start, begin), until)
+        self._progress: Final = Progress(partition, first, until, low=0)
+        self._begin = first
+        self._counts: Final = dict.fromkeys(_Outcome, 0)
+        self._unreadable = 0
+        self._notes: Final[list[str]] = []
+        self.differences: Final[list[Difference]] = []
+        if coverage.watermark > high:
+            self._notes.append(f"the view has folded up to {coverage.watermark}, the log ends at {high}")
+
+    def run(self) -> None:
+        """Fold, look, and read on for what moved."""
+        folded = self._fold()
+        moved: dict[str, tuple[Summary, _Found]] = {}
+        ids = iter(folded)
+        while chunk := tuple(islice(ids, _LOOK)):
+            for task_id, found in self._found(chunk):
+                if found.summary is not None and found.summary.last >= self._progress.until:
+                    moved[task_id] = folded[task_id], found
+                else:
+                    self._compare(task_id, folded[task_id], found)
+        if moved:
+            folded.clear()
+            self._read_on(moved)
+
+    def verdict(self, low: int, high: int) -> Verdict:
+        """Return what was found, given what the log held at the start."""
+        coverage, counts = self._coverage, self._counts
+        return Verdict(
+            partition=self._partition,
+            begin=self._begin,
+            end=self._progress.position,
+            records=self._progress.records,
+            unreadable=self._unreadable,
+            matched=counts[_Outcome.MATCHED],
+            differing=counts[_Outcome.DIFFERING],
+            missing=counts[_Outcome.MISSING],
+            expired=counts[_Outcome.EXPIRED],
+            older=counts[_Outcome.OLDER],
+            dead_lettered=counts[_Outcome.DEAD_LETTERED],
+            not_covered=(max(coverage.target, low), max(coverage.start, low, coverage.target)),
+            behind=max(0, high - coverage.watermark),
+            notes=(*self._progress.notes, *self._notes),
+        )
+
+    def _fold(self) -> dict[str, Summary]:
+        folded: dict[str, Summary] = {}
+        cuts = 0
+        for progress, record in self._owner.scan(self._progress):
+            if progress.cuts != cuts:
+                # A summary is only of a contiguous range: what was folded before the cut does not count.
+                cuts, self._begin = progress.cuts, progress.low
+                folded.clear()
+            try:
+                task_id, summary = self._owner.summarize(record)
+            except RecordError:
+                self._unreadable += 1
+            else:
+                older = folded.get(task_id)
+                folded[task_id] = summary if older is None else combine(older, summary)
+        if self._progress.cuts != cuts:
+            self._begin = self._progress.position
+            folded.clear()
+        return folded
+
+    def _found(self, ids: tuple[str, ...]) -> Iterator[tuple[str, _Found]]:
+        """Return what the view says now, of the same generation."""
+        looked = self._owner.look(self._partition, ids)
+        if looked.coverage is None or looked.coverage.generation != self._coverage.generation:
+            raise _Moved("the view was begun afresh meanwhile")
+        for task_id, value, mark in zip(ids, looked.values, looked.marks, strict=True):
+            if value is None:
+                yield task_id, _Found(None, inline=False, mark=mark, now_ms=looked.now_ms)
+                continue
+            try:
+                stored = unpack(value)
+            except ValueError as exc:
+                yield task_id, _Found(None, inline=False, mark=mark, now_ms=looked.now_ms, broken=str(exc))
+            else:
+                yield task_id, _Found(_hidden(stored.summary), stored.inline, mark, looked.now_ms)
+
+    def _read_on(self, moved: dict[str, tuple[Summary, _Found]]) -> None:
+        """Compare each task at the last offset that its value names."""
+        goal = max(found.summary.last for _, found in moved.values() if found.summary is not None) + 1
+        begin = self._progress.until
+        progress = Progress(self._partition, begin, min(goal, self._owner.end(self._partition)), low=0)
+        for _, record in self._owner.scan(progress):
+            if progress.cuts:
+                break
+            try:
+                task_id, summary = self._owner.summarize(record)
+            except RecordError:
+                continue
+            older = moved.get(task_id)
+            if older is None:
+                continue
+            folded, found = combine(older[0], summary), older[1]
+            if found.summary is not None and summary.last >= found.summary.last:
+                del moved[task_id]
+                self._compare(task_id, folded, found)
+            else:
+                moved[task_id] = folded, found
+        if progress.cuts:
+            raise _Moved("retention took what was being read")
+        for task_id, (folded, found) in moved.items():
+            self._compare(task_id, folded, found)
+
+    def _compare(self, task_id: str, expected: Summary, found: _Found) -> None:
+        outcome = _outcome(expected, found, self._begin)
+        self._counts[outcome] += 1
+        if outcome in (_Outcome.DIFFERING, _Outcome.MISSING) and len(self.differences) < DIFFERENCES_KEPT:
+            self.differences.append(
+                Difference(
+                    partition=self._partition,
+                    task_id=task_id,
+                    kind="differing" if outcome is _Outcome.DIFFERING else "missing",
+                    reason=f"the log says {_words(expected)}, the view {found.broken or _words(found.summary)}",
+                )
+            )
+
+
+def _hidden(summary: Summary) -> Summary:
+    """Return a summary with the digest of its value in the value's place."""
+    best = summary.best
+    if best is None or best.value is None:
+        return summary
+    hidden = Best(best.rank, best.offset, best.appended_ms, best.expires_ms, _digest(best.value))
+    return Summary(summary.floor, hidden, summary.first, summary.last, summary.keep_until_ms)
+
+
+def _outcome(expected: Summary, found: _Found, begin: int) -> _Outcome:
+    """Compare the fold of the log from ``begin`` on with what the view says."""
+    best = expected.best
+    expires = expected.keep_until_ms if best is None else best.expires_ms
+    if expires <= found.now_ms:
+        return _Outcome.EXPIRED
+    outcome = _compared(expected, found, begin)
+    suspects = (expected.last, best.offset if best is not None else NONE)
+    if outcome in (_Outcome.DIFFERING, _Outcome.MISSING) and found.mark and found.mark.offset in suspects:
+        # Its schema was published after the compactor met it: the fold of then had no such record.
+        return _Outcome.DEAD_LETTERED
+    return outcome
+
+
+def _compared(expected: Summary, found: _Found, begin: int) -> _Outcome:
+    if found.summary is None:
+        return _Outcome.DIFFERING if found.broken else _Outcome.MISSING
+    best, stored = expected.best, found.summary.best
+    if found.summary.last != expected.last:
+        return _Outcome.DIFFERING
+    if stored is not None and stored.offset < begin and expected.floor == NONE:
+        # From before what was folded: all that can be said is that nothing folded here is better.
+        return _Outcome.OLDER if better(stored, best) is stored else _Outcome.DIFFERING
+    if best is None or stored is None:
+        return _Outcome.MATCHED if best is stored and found.summary.floor == expected.floor else _Outcome.DIFFERING
+    same = (best.rank, best.offset, best.appended_ms) == (stored.rank, stored.offset, stored.appended_ms)
+    return _Outcome.MATCHED if same and (not found.inline or best.value == stored.value) else _Outcome.DIFFERING
+
+
+def _words(summary: Summary | None) -> str:
+    if summary is None:
+        return "nothing"
+    best = summary.best
+    what = f"forgotten at {summary.floor}" if best is None else f"offset {best.offset} (rank {best.rank})"
+    return f"{what}, last {summary.last}" + (f", digest {best.value.hex()[:8]}" if best and best.value else "")
