@@ -1,0 +1,67 @@
+# The commands of this repository. Each makes the environment that it needs, in .venv; nothing needs to be installed
+# before but Python 3.11 or later. `make test` also wants java and mvn; as root it installs Redis by itself.
+PYTHON ?= python3
+VENV ?= .venv
+# Rows of `make bench`; empty for all.
+ROWS ?=
+# More arguments for pytest: make test PYTEST_ARGS="-k store"
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+SUITES := tests/unit tests/contract tests/integration tests/faults tests/acceptance
+TYPED := streamresults tests deploy/local benchmarks
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types suites services bench clean python
+
+help:  ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: $(VENV)/.demo  ## Show it all within seconds: no Kafka, Redis, Docker, Java or root
+	@$(BIN)/streamresults demo
+
+test: lint types suites  ## Check everything, on real Kafka and Redis
+
+lint: $(VENV)/.test  ## Check style and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: $(VENV)/.test  ## Check types
+	$(BIN)/mypy $(TYPED)
+
+suites: $(VENV)/.test services  ## Run the tests
+	$(BIN)/python -m pytest $(SUITES) $(PYTEST_ARGS)
+
+# Before the tests, as a download does not fit into the time that one test may take. At a desk, tests whose service
+# cannot be had are skipped; in CI (CI is set) that is a failure.
+services: $(VENV)/.test
+	@cd deploy/local && $(abspath $(BIN))/python -c \
+		"import programs; programs.java(); programs.redis_server(); programs.kafka_jars()" || test -z "$$CI"
+
+bench: $(VENV)/.test  ## Measure beside bare client libraries: make bench ROWS="join_p50 compactor"
+	$(BIN)/python -m benchmarks $(ROWS)
+
+clean:  ## Delete what the other commands made
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find streamresults tests schemas deploy benchmarks -name __pycache__ -type d -exec rm -rf {} +
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or later is needed, and '$(PYTHON)' is not. Name another one: make ... PYTHON=python3.12" >&2; \
+		exit 1; }
+
+$(BIN)/python: | python
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "No environment could be made. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.demo

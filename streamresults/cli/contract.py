@@ -1,0 +1,153 @@
+"""The settings of the three topics that the guarantees rest on: what init creates and doctor checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from streamresults.deadline import Deadline
+from streamresults.topic.base import TopicSettings
+
+if TYPE_CHECKING:
+    from streamresults.settings import Settings
+    from streamresults.wiring import Wiring
+
+#: Seconds that brokers get to answer.
+_ANSWER: Final = 10.0
+_DAY: Final = 86_400.0
+#: Brokers from which on a topic survives the loss of one.
+_ENOUGH_BROKERS: Final = 3
+#: Replicas that must hold a record before it is acknowledged.
+_IN_SYNC: Final = 2
+#: Bytes of the largest batch that the topics take: Kafka's own default, and more than a writer's largest record.
+_RECORD_BYTES: Final = 1_048_588
+#: What a dead letter may be larger than its original: the headers that say why.
+_HEADER_BYTES: Final = 65_536
+
+
+class ClusterFacts(NamedTuple):
+    """What the brokers say of themselves."""
+
+    brokers: int
+    #: librdkafka's in-process broker, which has no settings of topics.
+    embedded: bool
+    #: By topic: partitions and the least number of replicas that one of them has.
+    topics: dict[str, tuple[int, int]]
+
+
+def look_around(wiring: Wiring) -> ClusterFacts:
+    """
+    Ask the brokers who and what is there.
+
+    Raises:
+        TopicUnavailable: They did not answer.
+        ConfigurationError: No Kafka is configured.
+    """
+    wiring.broker()  # refuses a configuration without Kafka, in its own words
+    from streamresults.topic.kafka_handles import COMMON
+    from streamresults.topic.kafka_inspector import EMBEDDED_CLUSTER, AdminConnection
+
+    settings = wiring.settings
+    connection = AdminConnection({**COMMON, "bootstrap.servers": settings.kafka_bootstrap, **settings.kafka})
+    try:
+        found = connection.ask(
+            Deadline(_ANSWER), "cannot list topics", lambda client, limit: client.list_topics(timeout=limit)
+        )
+    finally:
+        connection.close()
+    topics = {
+        name: (len(topic.partitions), min((len(p.replicas) for p in topic.partitions.values()), default=0))
+        for name, topic in found.topics.items()
+    }
+    return ClusterFacts(len(found.brokers), str(found.cluster_id).startswith(EMBEDDED_CLUSTER), topics)
+
+
+def least_retention(settings: Settings) -> float:
+    """Return the seconds that the topics must retain: a result must outlive its expiry, and be replayable after it."""
+    return settings.longest_expiry + _DAY
+
+
+def wanted_topics(
+    settings: Settings, brokers: int, *, partitions: int, replication: int | None, retention: float
+) -> dict[str, TopicSettings]:
+    """Return how the three topics are to be."""
+    replicas = replication or (_ENOUGH_BROKERS if brokers >= _ENOUGH_BROKERS else 1)
+    safe = {
+        "min.insync.replicas": str(min(_IN_SYNC, max(1, replicas - 1))),
+        "unclean.leader.election.enable": "false",
+    }
+    log = {
+        **safe,
+        "cleanup.policy": "delete",
+        "message.timestamp.type": "LogAppendTime",
+        "retention.ms": str(int(retention * 1000)),
+    }
+    results = {**log, "max.message.bytes": str(_RECORD_BYTES)}
+    letters = {**log, "max.message.bytes": str(_RECORD_BYTES + _HEADER_BYTES)}
+    return {
+        settings.topic: TopicSettings(partitions=partitions, replication=replicas, config=results),
+        settings.schemas_topic: TopicSettings(
+            partitions=1, replication=replicas, config={**safe, "cleanup.policy": "compact"}
+        ),
+        settings.dead_letter_topic: TopicSettings(partitions=1, replication=replicas, config=letters),
+    }
+
+
+class Difference(NamedTuple):
+    """One setting of a topic that is not as it should be."""
+
+    topic: str
+    setting: str
+    wanted: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.setting} {self.found}, wanted {self.wanted}"
+
+
+def differences(wiring: Wiring, facts: ClusterFacts, wanted: dict[str, TopicSettings]) -> list[Difference]:
+    """
+    Compare the topics that exist with how they should be.
+
+    Raises:
+        TopicUnavailable: The brokers did not answer.
+    """
+    found: list[Difference] = []
+    for name, settings in wanted.items():
+        if name not in facts.topics:
+            continue
+        partitions, replicas = facts.topics[name]
+        if partitions != settings.partitions:
+            found.append(Difference(name, "partitions", str(settings.partitions), str(partitions)))
+        if replicas < settings.replication:
+            found.append(Difference(name, "replication", str(settings.replication), str(replicas)))
+        inspector = wiring.broker().inspector(name)
+        try:
+            config = inspector.topic_config(Deadline(_ANSWER))
+        finally:
+            inspector.close()
+        for key, value in settings.config.items():
+            has = (config or {}).get(key)
+            if has is not None and not _fits(key, has, value):
+                found.append(Difference(name, key, value, has))
+    return found
+
+
+def _fits(key: str, has: str, wanted: str) -> bool:
+    """Tell whether a setting serves: more retention and larger records than wanted do."""
+    if key == "retention.ms" and has == "-1":
+        return True
+    if key in {"retention.ms", "max.message.bytes", "min.insync.replicas"}:
+        return int(has) >= int(wanted)
+    return has == wanted
+
+
+def mend(difference: Difference) -> str:
+    """Return the command that changes a setting, in Kafka's own tools."""
+    if difference.setting == "partitions":
+        return "partitions stay as they are: adding some moves tasks to other partitions"
+    if difference.setting == "replication":
+        return "kafka-reassign-partitions.sh adds replicas"
+    return (
+        f"kafka-configs.sh --bootstrap-server HOST:PORT --alter --topic {difference.topic} "
+        f"--add-config {difference.setting}={difference.wanted}"
+    )

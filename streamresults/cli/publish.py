@@ -1,0 +1,122 @@
+"""``streamresults publish``: one event of a task, acknowledged before the command returns."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from streamresults.cli.options import Invocation, common_options, duration, pass_invocation
+from streamresults.cli.options import task_id as read_task_id
+from streamresults.cli.output import emit_rows
+from streamresults.deadline import Deadline
+from streamresults.errors import PublishFailed
+
+if TYPE_CHECKING:
+    from streamresults.settings import Settings
+    from streamresults.wiring import Wiring
+
+_GROUP_PREFIX: Final = "group:"
+
+
+def _json(text: str) -> tuple[Any]:
+    """Read a value as JSON; in a tuple, so that null is a result too."""
+    try:
+        return (json.loads(text),)
+    except ValueError as exc:
+        msg = f"not JSON ({exc}); nothing was sent. A text needs its quotes: '\"text\"'."
+        raise click.BadParameter(msg) from exc
+
+
+@click.command("publish", help="Publish one event of a task; prints where it stands in the log.")
+@click.argument("task_id", type=read_task_id, metavar="ID")
+@click.option("--state", metavar="STATE", help="Its state. [default: SUCCESS, or FAILURE with --error]")
+@click.option("--result", type=_json, metavar="JSON", help="Its result.")
+@click.option("--error", metavar="MESSAGE", help="The message of the exception that it failed with.")
+@click.option("--name", metavar="NAME", help="The task's registered name.")
+@click.option("--expires", type=duration, metavar="DURATION", help="Hidden after this; 0: when retention takes it.")
+@click.option("--timeout", type=duration, default="10", show_default="10 s", help="For the acknowledgement.")
+@common_options(hidden=True)
+@pass_invocation
+def command(
+    invocation: Invocation,
+    *,
+    task_id: str,
+    state: str | None,
+    result: tuple[Any] | None,
+    error: str | None,
+    name: str | None,
+    expires: float | None,
+    timeout: float,
+) -> int:
+    """Publish one event."""
+    state = state or ("SUCCESS" if error is None else "FAILURE")
+    _check(task_id, state, result, error)
+    with invocation.wiring(publish_timeout=timeout) as wiring:
+        if expires is not None and expires > wiring.settings.longest_expiry:
+            msg = f"{expires:g} s is longer than the longest expiry, {wiring.settings.longest_expiry:g} s."
+            raise click.BadParameter(msg, param_hint="--expires")
+        _find_topic(wiring, timeout)
+        publisher = wiring.publisher()
+        try:
+            event = publisher.event(
+                task_id, state, name=name or "", expires=expires, **_outcome(wiring.settings, result, error)
+            )
+            pending = publisher.send(event, timeout)
+            try:
+                at = pending.position(timeout)
+            except TimeoutError as exc:
+                msg = f"task {task_id!r}: Kafka did not acknowledge within {timeout:g} s, the outcome is unknown"
+                raise PublishFailed(msg, task_id=task_id, event_id=event.event_id.hex()) from exc
+        finally:
+            publisher.close(0)
+        topic = wiring.settings.topic
+    if invocation.output == "table":
+        click.echo(f"{topic}[{at.partition}]@{at.offset}")
+    else:
+        place = {"topic": topic, "topic_id": at.topic_id, "partition": at.partition, "offset": at.offset}
+        emit_rows([{"task_id": task_id, "state": state, "position": place}], (), invocation.output)
+    return 0
+
+
+def _check(task_id: str, state: str, result: tuple[Any] | None, error: str | None) -> None:
+    """Refuse what makes no sense before anything is opened."""
+    if not state:
+        raise click.BadParameter("a state has at least one character.", param_hint="--state")
+    if task_id.startswith(_GROUP_PREFIX):
+        msg = f"ids that begin with {_GROUP_PREFIX!r} are reserved for saved groups."
+        raise click.BadParameter(msg, param_hint="ID")
+    if result is not None and error is not None:
+        raise click.UsageError("a task has a result or an error: --result or --error, not both.")
+    from streamresults.events import states
+
+    if error is not None and state not in states.EXCEPTION:
+        msg = f"--error belongs to {', '.join(sorted(states.EXCEPTION))}, not to {state}."
+        raise click.UsageError(msg)
+    if result is not None and state in states.EXCEPTION:
+        msg = f"{state} carries an exception: use --error, not --result."
+        raise click.UsageError(msg)
+    if state == states.FAILURE and error is None:
+        raise click.UsageError("FAILURE needs --error: what did it fail with?")
+
+
+def _find_topic(wiring: Wiring, timeout: float) -> None:
+    """Ask for the topic first: one that is missing is said at once, where a producer would go on hoping."""
+    inspector = wiring.inspector()
+    try:
+        inspector.describe(Deadline(timeout))
+    finally:
+        inspector.close()
+
+
+def _outcome(settings: Settings, result: tuple[Any] | None, error: str | None) -> dict[str, Any]:
+    if result is not None:
+        return {"result": result[0]}
+    if error is None:
+        return {}
+    from streamresults.events.exceptions import capture
+    from streamresults.events.payloads import default_registry
+
+    nodes, text = capture(Exception(error), default_registry().by_name(settings.serializer))
+    return {"exception": nodes, "traceback": text}

@@ -1,0 +1,41 @@
+"""Values as text for a terminal: nothing that a task wrote may steer it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+
+def printable(text: str) -> str:
+    """Return the text with everything that is not printable written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode("ascii") for c in text)
+
+
+def plain(value: object) -> Any:
+    """Return the value in JSON's own types; what has none is shown as its repr."""
+    import msgspec
+
+    try:
+        return msgspec.to_builtins(value, enc_hook=repr, str_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return repr(value)
+
+
+def as_json(value: object) -> str:
+    """Return the value as one line of JSON."""
+    import msgspec
+
+    return msgspec.json.encode(plain(value)).decode()
+
+
+def moment(milliseconds: float) -> str:
+    """Return milliseconds since 1970 as a time in UTC; empty for 0."""
+    if not milliseconds:
+        return ""
+    try:
+        at = datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{milliseconds} ms"
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,83 @@
+"""``streamresults wait``: block until tasks have ended, through the topic or through the view."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from streamresults.cli.exits import Exit, explain
+from streamresults.cli.facts import result_code, result_facts, show
+from streamresults.cli.options import Invocation, common_options, duration, pass_invocation
+from streamresults.cli.options import task_id as read_task_id
+from streamresults.cli.output import emit, emit_rows
+from streamresults.errors import StreamResultsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+
+    from streamresults.client import Client, Result
+
+
+@click.command(
+    "wait",
+    help="Block until tasks have ended, and show each as it does. With several the exit code is the highest of theirs.",
+)
+@click.argument("task_ids", type=read_task_id, nargs=-1, required=True, metavar="ID...")
+@click.option("--timeout", type=duration, help="For all of them. [default: wait_timeout, 30 s]")
+@click.option(
+    "--via",
+    type=click.Choice(["auto", "topic", "view"]),
+    default="auto",
+    show_default=True,
+    help="Read the topic itself, or wait for Redis to tell.",
+)
+@common_options(hidden=True)
+@pass_invocation
+def command(
+    invocation: Invocation,
+    *,
+    task_ids: Sequence[str],
+    timeout: float | None,
+    via: Literal["auto", "topic", "view"],
+) -> int:
+    """Wait for tasks."""
+    code = Exit.OK
+    rows = []
+    with invocation.wiring() as wiring:
+        decoding = wiring.decoding()
+        seconds = wiring.settings.wait_timeout if timeout is None else timeout
+        with wiring.client() as client, ThreadPoolExecutor(len(task_ids)) as pool:
+            for waited in _as_they_end(client, pool, task_ids, seconds, via):
+                try:
+                    result = waited.result()
+                except StreamResultsError as exc:
+                    code = max(code, explain(exc))
+                    continue
+                code = max(code, result_code(result))
+                facts = result_facts(result, decoding, wiring.settings.topic)
+                if invocation.output == "jsonl":
+                    emit(facts)
+                elif invocation.output == "table":
+                    show(facts)
+                rows.append(facts)
+    if invocation.output == "json":
+        emit_rows(rows, (), "json")
+    return code
+
+
+def _as_they_end(
+    client: Client,
+    pool: ThreadPoolExecutor,
+    task_ids: Sequence[str],
+    seconds: float,
+    via: Literal["auto", "topic", "view"],
+) -> Iterator[Future[Result]]:
+    """Wait for all at once: one after the other could miss what ends meanwhile while no compactor runs."""
+    try:
+        yield from as_completed([pool.submit(client.wait, task_id, seconds, via=via) for task_id in task_ids])
+    except BaseException:
+        client.close()  # ends the waits of the other threads
+        raise

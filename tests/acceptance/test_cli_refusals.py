@@ -1,0 +1,142 @@
+"""What the program refuses, and what it says of itself: one line, an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streamresults import __version__
+from streamresults.settings import Settings
+from streamresults.wiring import Wiring
+from tests.acceptance.conftest import Cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Nobody listens there.
+NOWHERE = "127.0.0.1:1"
+
+pytestmark = [pytest.mark.kafka, pytest.mark.redis]
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["publish", "ID", "--result", "{x"], "not JSON"),
+        (["publish", "ID", "--result", "1", "--error", "e"], "not both"),
+        (["publish", "ID", "--state", "FAILURE"], "needs --error"),
+        (["publish", "ID", "--state", "STARTED", "--error", "e"], "belongs to"),
+        (["publish", "ID", "--expires", "soon"], "not a duration"),
+        (["publish", "ID", "--expires", "999d"], "longest expiry"),
+        (["publish", "group:ID"], "reserved"),
+        (["publish", ""], "1 to 1024 bytes"),
+        (["get"], "Missing argument"),
+        (["wait", "ID", "--via", "pigeon"], "pigeon"),
+        (["compactor"], "Missing command"),
+        (["compactor", "run", "--timeout", "3"], "--once"),
+        (["replay", "--from", "yesterday"], "Accepted"),
+        (["replay", "--verify", "--to", "5"], "--verify"),
+        (["init", "--retention", "1h"], "longest expiry"),
+        (["frobnicate"], "No such command"),
+        (["-X", "nonsense", "lag"], "key=value"),
+        (["-X", "foo=bar", "tail"], "foo"),
+        (["-F", "nowhere.toml", "lag"], "nowhere.toml"),
+        (["--redis", "ftp://x", "lag"], "Redis URL"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_refusal_is_one_line_and_exits_with_2(running: Cli, arguments: list[str], words: str) -> None:
+    """Whatever cannot be carried out is said in one line, before anything is sent."""
+    assert words in running(*arguments).failed_in_one_line(2)
+
+
+def test_bad_json_sends_nothing(cli: Cli, task_id: str) -> None:
+    """The topic is as empty as before."""
+    cli("publish", task_id, "--result", "{x").failed_in_one_line(2)
+
+    assert "" == cli("tail", "--from", "earliest", "--exit").out
+
+
+def test_nothing_configured_is_a_refusal(tmp_path: Path) -> None:
+    """Without Kafka and Redis there is nothing to wait on."""
+    nothing = Cli({}, tmp_path, Wiring(Settings()))
+
+    assert "neither Kafka nor Redis" in nothing("wait", "x").failed_in_one_line(2)
+    assert "STREAMRESULTS_KAFKA_BOOTSTRAP" in nothing("publish", "x").failed_in_one_line(2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-b", NOWHERE, "publish", "ID", "--timeout", "1"],
+        ["-b", NOWHERE, "tail"],
+        ["-b", NOWHERE, "compactor", "run"],
+        ["--redis", f"redis://{NOWHERE}", "get", "ID"],
+        ["--redis", f"redis://{NOWHERE}", "lag"],
+        ["--redis", f"redis://{NOWHERE}", "compactor", "run", "--once"],
+        ["-b", NOWHERE, "--redis", f"redis://{NOWHERE}", "wait", "ID", "--timeout", "1"],
+    ],
+    ids=" ".join,
+)
+def test_service_that_is_away_exits_with_5(running: Cli, arguments: list[str]) -> None:
+    """The line names the address, and no line of a client library stands beside it."""
+    line = running(*arguments).failed_in_one_line(5)
+
+    assert NOWHERE in line
+    assert "streamresults doctor" in line
+
+
+def test_missing_topic_says_how_to_make_it(running: Cli) -> None:
+    """At once, not after a timeout."""
+    assert "streamresults init" in running("-t", "no-such-topic", "publish", "x").failed_in_one_line(5)
+
+
+# -- the program ------------------------------------------------------------------------------------------------------
+
+
+def test_help_loads_no_client_library(tmp_path: Path) -> None:
+    """Help is read while one types: it must not wait for libraries."""
+    code = (
+        "import sys\n"
+        "from streamresults.cli import main\n"
+        "code = main(['--help'])\n"
+        "heavy = {'confluent_kafka', 'redis', 'fastavro', 'rich', 'msgspec'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else code)\n"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    assert (0, "") == (ran.returncode, ran.stderr)
+    assert "Exit codes:" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["demo", "doctor", "init", "compactor", "compactor run", "publish", "get", "wait", "tail", "replay", "lag"],
+)
+def test_every_command_has_help(running: Cli, command: str) -> None:
+    """With the exit code 0 and something to read."""
+    shown = running(*command.split(), "--help")
+
+    assert (0, "") == (shown.code, shown.err)
+    assert f"Usage: streamresults {command}" in shown.out
+
+
+def test_version_is_told(running: Cli) -> None:
+    """On the fast path and on the slow one."""
+    assert f"streamresults {__version__}\n" == running("--version").out
+    assert f"streamresults {__version__}\n" == running("-q", "--version").out
+
+
+def test_debug_log_has_the_traceback_that_the_line_leaves_out(running: Cli) -> None:
+    """For whoever has to find out more."""
+    ran = running("-t", "no-such-topic", "--log-level", "debug", "tail")
+
+    assert 5 == ran.code
+    assert "Traceback" in ran.err
