@@ -224,6 +224,7 @@ class Wiring:
 
         Raises:
             TopicUnavailable: Kafka did not say which topic this is.
+            ConfigurationError: A setting of the topic breaks a promise; the message has the command that mends it.
         """
         from streamresults.compactor import Compactor, CompactorOptions
         from streamresults.compactor.dead_letters import DeadLetters
@@ -232,6 +233,7 @@ class Wiring:
         settings, broker = self.settings, self.broker()
         inspector = self.inspector()
         about = inspector.describe(Deadline(_ANSWER))
+        self._check_contract(inspector)
         namespace = self.namespace(about)
         group = settings.group or f"{namespace}.{settings.topic}.compactor"
         letters = DeadLetters(broker.writer(settings.dead_letter_topic), settings.dead_letter_topic, settings.topic)
@@ -254,6 +256,18 @@ class Wiring:
                 ),
             ),
         )
+
+    def _check_contract(self, inspector: TopicInspector) -> None:
+        """Refuse to fold a topic whose settings break a promise."""
+        from streamresults.topic.contract import mend, obstacles
+
+        config = inspector.topic_config(Deadline(_ANSWER))
+        found = obstacles(self.settings, config) if config else []
+        if found:
+            inspector.close()
+            told = "; ".join(f"{difference}. To mend: {mend(difference)}" for difference in found)
+            msg = f"the topic cannot be compacted as it is set up: {told}"
+            raise ConfigurationError(msg)
 
     def replay(self) -> Replay:
         """Open a replay: it reads the topic and commits nothing; with Redis it can verify the view."""

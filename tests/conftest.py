@@ -11,7 +11,7 @@ import pytest
 from streamresults.deadline import Deadline
 from streamresults.settings import Settings
 from streamresults.store.memory import MemoryStore
-from streamresults.topic.base import TopicSettings
+from streamresults.topic.contract import least_retention, wanted_topics
 from streamresults.topic.memory import MemoryBroker
 from streamresults.wiring import Wiring
 from tests import services
@@ -69,14 +69,8 @@ def redis_store(redis_url: str) -> Iterator[RedisStore]:
 def create_topics(wiring: Wiring, partitions: int = 4) -> None:
     """Create the three topics of a wiring's settings."""
     settings = wiring.settings
-    wiring.broker().create_topics(
-        {
-            settings.topic: TopicSettings(partitions=partitions, config={"message.timestamp.type": "LogAppendTime"}),
-            settings.schemas_topic: TopicSettings(partitions=1, config={"cleanup.policy": "compact"}),
-            settings.dead_letter_topic: TopicSettings(partitions=1),
-        },
-        Deadline(30),
-    )
+    topics = wanted_topics(settings, 1, partitions=partitions, replication=1, retention=least_retention(settings))
+    wiring.broker().create_topics(topics, Deadline(30))
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import click
 
-from streamresults.cli.contract import differences, least_retention, look_around, mend, wanted_topics
 from streamresults.cli.coverage import read_lag
 from streamresults.cli.exits import Exit
 from streamresults.cli.options import Invocation, common_options, pass_invocation
@@ -15,12 +14,13 @@ from streamresults.cli.output import Column, emit_rows
 from streamresults.deadline import Deadline
 from streamresults.errors import ConfigurationError, ServiceUnavailable, StreamResultsError
 from streamresults.store.coverage import FORMAT
+from streamresults.topic.contract import differences, least_retention, mend, wanted_topics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamresults.store.base import Store
-    from streamresults.topic.base import TopicDescription
+    from streamresults.topic.base import ClusterDescription, TopicDescription
     from streamresults.wiring import Wiring
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -107,7 +107,7 @@ class _Examination:
 
     def _kafka(self) -> Iterator[Finding]:
         try:
-            facts = look_around(self._wiring)
+            cluster = self._wiring.broker().cluster(Deadline(_ANSWER))
         except ServiceUnavailable as exc:
             self.unreachable = True
             yield Finding("kafka", "fail", str(exc), "start Kafka, or set kafka_bootstrap and the kafka properties")
@@ -115,40 +115,40 @@ class _Examination:
         except ConfigurationError as exc:
             yield Finding("kafka", "fail", str(exc), "set the kafka properties")
             return
-        kind = "one broker" if facts.brokers == 1 else f"{facts.brokers} brokers"
-        if facts.embedded:
+        kind = "one broker" if cluster.brokers == 1 else f"{cluster.brokers} brokers"
+        if cluster.embedded:
             kind = "librdkafka's embedded broker"
         yield Finding("kafka", "ok", f"{self._wiring.settings.kafka_bootstrap}: {kind}")
         settings = self._wiring.settings
-        partitions = facts.topics.get(settings.topic, (0, 0))[0]
+        partitions = cluster.topics.get(settings.topic, (0, 0))[0]
         wanted = wanted_topics(
             settings,
-            facts.brokers,
+            cluster.brokers,
             partitions=partitions or 1,
             replication=None,
             retention=least_retention(settings),
         )
-        missing = [name for name in wanted if name not in facts.topics]
+        missing = [name for name in wanted if name not in cluster.topics]
         for name in missing:
             yield Finding("topic", "fail", f"{name} does not exist", "streamresults init")
         if settings.topic in missing:
             return
-        yield from self._topic_settings(wanted, facts)
+        yield from self._topic_settings(wanted, cluster)
         if partitions > _MANY_PARTITIONS:
             yield Finding("partitions", "warn", f"{partitions}: more than {_MANY_PARTITIONS} make batches small")
         self._about = self._describe()
 
-    def _topic_settings(self, wanted: dict[str, Any], facts: Any) -> Iterator[Finding]:
-        if facts.embedded:
+    def _topic_settings(self, wanted: dict[str, Any], cluster: ClusterDescription) -> Iterator[Finding]:
+        if cluster.embedded:
             yield Finding("topics", "warn", "the embedded broker has no settings of topics to check")
             return
-        found = differences(self._wiring, facts, wanted)
+        found = differences(self._wiring.broker(), cluster, wanted)
         for difference in found:
             yield Finding("topic", "fail", str(difference), mend(difference))
-        clean = [name for name in wanted if name in facts.topics and name not in {one.topic for one in found}]
+        clean = [name for name in wanted if name in cluster.topics and name not in {one.topic for one in found}]
         if clean:
             yield Finding("topics", "ok", f"{', '.join(clean)}: as the guarantees need them")
-        if facts.brokers == 1:
+        if cluster.brokers == 1:
             yield Finding("replication", "warn", "one broker: a lost disk loses results", "run three brokers")
 
     def _describe(self) -> TopicDescription:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from streamresults.cli.contract import differences, least_retention, look_around, mend, wanted_topics
 from streamresults.cli.options import Invocation, common_options, duration, pass_invocation
 from streamresults.cli.output import Column, emit_rows
 from streamresults.deadline import Deadline
+from streamresults.topic.contract import differences, least_retention, mend, wanted_topics
 
 if TYPE_CHECKING:
-    from streamresults.cli.contract import Difference
     from streamresults.topic.base import TopicSettings
+    from streamresults.topic.contract import Difference
 
 #: Seconds for creating the topics and electing their leaders.
 _CREATE: Final = 30.0
@@ -47,20 +47,21 @@ def command(
         if retention is not None and retention < least:
             msg = f"results may be kept for the longest expiry, so retain them for {least:g} s at least."
             raise click.BadParameter(msg, param_hint="--retention")
-        facts = look_around(wiring)
+        broker = wiring.broker()
+        cluster = broker.cluster(Deadline(_CREATE))
         wanted = wanted_topics(
             wiring.settings,
-            facts.brokers,
+            cluster.brokers,
             partitions=partitions,
             replication=replication,
             retention=retention or least,
         )
-        found = differences(wiring, facts, wanted)
+        found = differences(broker, cluster, wanted)
         created = dict.fromkeys(wanted, False)
         if not dry_run:
-            created = wiring.broker().create_topics(wanted, Deadline(_CREATE))
+            created = broker.create_topics(wanted, Deadline(_CREATE))
     rows = [
-        _row(name, settings, exists=name in facts.topics and not created[name], dry_run=dry_run)
+        _row(name, settings, exists=name in cluster.topics and not created[name], dry_run=dry_run)
         for name, settings in wanted.items()
     ]
     emit_rows(rows, _COLUMNS, invocation.output)

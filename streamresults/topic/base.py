@@ -296,6 +296,16 @@ class TopicSettings(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+class ClusterDescription(NamedTuple):
+    """What the brokers say of themselves."""
+
+    brokers: int
+    #: A broker inside a client library, which has no settings of topics.
+    embedded: bool
+    #: By topic: partitions, and the least number of replicas that one of them has.
+    topics: Mapping[str, tuple[int, int]]
+
+
 class Broker(ABC):
     """
     Opens everything above on one cluster. Opening connects to nothing; the first use does. Thread-safe.
@@ -323,6 +333,15 @@ class Broker(ABC):
     @abstractmethod
     def inspector(self, topic: str) -> TopicInspector:
         """Open a connection that answers questions about a topic."""
+
+    @abstractmethod
+    def cluster(self, deadline: Deadline) -> ClusterDescription:
+        """
+        Return how many brokers and which topics there are.
+
+        Raises:
+            TopicUnavailable: The cluster did not answer.
+        """
 
     @abstractmethod
     def create_topics(self, topics: Mapping[str, TopicSettings], deadline: Deadline) -> dict[str, bool]:

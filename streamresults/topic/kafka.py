@@ -13,6 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from streamresults.errors import TopicUnavailable
 from streamresults.topic.base import (
     Broker,
+    ClusterDescription,
     TopicGroup,
     TopicInspector,
     TopicReader,
@@ -162,6 +163,20 @@ class KafkaBroker(Broker):
 
     def _connection(self) -> AdminConnection:
         return AdminConnection({**self._common, **self._properties})
+
+    def cluster(self, deadline: Deadline) -> ClusterDescription:
+        """Return what there is."""
+        connection = self._connection()
+        try:
+            doing = f"cannot list the topics of {self._bootstrap}"
+            found = connection.ask(deadline, doing, lambda client, limit: client.list_topics(timeout=limit))
+        finally:
+            connection.close()
+        topics = {
+            name: (len(topic.partitions), min((len(p.replicas) for p in topic.partitions.values()), default=0))
+            for name, topic in found.topics.items()
+        }
+        return ClusterDescription(len(found.brokers), str(found.cluster_id).startswith(EMBEDDED_CLUSTER), topics)
 
     def create_topics(self, topics: Mapping[str, TopicSettings], deadline: Deadline) -> dict[str, bool]:
         """Create what is missing."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from streamresults.topic.base import (
     Broker,
+    ClusterDescription,
     TopicDescription,
     TopicInspector,
     TopicReader,
@@ -67,6 +68,13 @@ class MemoryBroker(Broker):
     def inspector(self, topic: str) -> TopicInspector:
         """Open an inspector."""
         return MemoryInspector(self._cluster, topic)
+
+    def cluster(self, deadline: Deadline) -> ClusterDescription:
+        """Return what there is."""
+        del deadline
+        with self._cluster.changed:
+            topics = {name: (len(log.partitions), 1) for name, log in self._cluster.topics.items()}
+        return ClusterDescription(1, embedded=False, topics=topics)
 
     def create_topics(self, topics: Mapping[str, TopicSettings], deadline: Deadline) -> dict[str, bool]:
         """Create what is missing."""

@@ -1,4 +1,4 @@
-"""The settings of the three topics that the guarantees rest on: what init creates and doctor checks."""
+"""The settings of the three topics that the guarantees rest on: init creates them, compactor and doctor check them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamresults.topic.base import TopicSettings
 
 if TYPE_CHECKING:
     from streamresults.settings import Settings
-    from streamresults.wiring import Wiring
+    from streamresults.topic.base import Broker, ClusterDescription
 
 #: Seconds that brokers get to answer.
 _ANSWER: Final = 10.0
@@ -22,43 +22,9 @@ _IN_SYNC: Final = 2
 _RECORD_BYTES: Final = 1_048_588
 #: What a dead letter may be larger than its original: the headers that say why.
 _HEADER_BYTES: Final = 65_536
-
-
-class ClusterFacts(NamedTuple):
-    """What the brokers say of themselves."""
-
-    brokers: int
-    #: librdkafka's in-process broker, which has no settings of topics.
-    embedded: bool
-    #: By topic: partitions and the least number of replicas that one of them has.
-    topics: dict[str, tuple[int, int]]
-
-
-def look_around(wiring: Wiring) -> ClusterFacts:
-    """
-    Ask the brokers who and what is there.
-
-    Raises:
-        TopicUnavailable: They did not answer.
-        ConfigurationError: No Kafka is configured.
-    """
-    wiring.broker()  # refuses a configuration without Kafka, in its own words
-    from streamresults.topic.kafka_handles import COMMON
-    from streamresults.topic.kafka_inspector import EMBEDDED_CLUSTER, AdminConnection
-
-    settings = wiring.settings
-    connection = AdminConnection({**COMMON, "bootstrap.servers": settings.kafka_bootstrap, **settings.kafka})
-    try:
-        found = connection.ask(
-            Deadline(_ANSWER), "cannot list topics", lambda client, limit: client.list_topics(timeout=limit)
-        )
-    finally:
-        connection.close()
-    topics = {
-        name: (len(topic.partitions), min((len(p.replicas) for p in topic.partitions.values()), default=0))
-        for name, topic in found.topics.items()
-    }
-    return ClusterFacts(len(found.brokers), str(found.cluster_id).startswith(EMBEDDED_CLUSTER), topics)
+#: Without these a promise does not hold, so a compactor refuses to run: compaction destroys history, a worker's clock
+#: would decide about expiry, and results would be gone before they expire.
+_INDISPENSABLE: Final = frozenset({"cleanup.policy", "message.timestamp.type", "retention.ms"})
 
 
 def least_retention(settings: Settings) -> float:
@@ -104,7 +70,7 @@ class Difference(NamedTuple):
         return f"{self.topic}: {self.setting} {self.found}, wanted {self.wanted}"
 
 
-def differences(wiring: Wiring, facts: ClusterFacts, wanted: dict[str, TopicSettings]) -> list[Difference]:
+def differences(broker: Broker, cluster: ClusterDescription, wanted: dict[str, TopicSettings]) -> list[Difference]:
     """
     Compare the topics that exist with how they should be.
 
@@ -113,23 +79,36 @@ def differences(wiring: Wiring, facts: ClusterFacts, wanted: dict[str, TopicSett
     """
     found: list[Difference] = []
     for name, settings in wanted.items():
-        if name not in facts.topics:
+        if name not in cluster.topics:
             continue
-        partitions, replicas = facts.topics[name]
+        partitions, replicas = cluster.topics[name]
         if partitions != settings.partitions:
             found.append(Difference(name, "partitions", str(settings.partitions), str(partitions)))
         if replicas < settings.replication:
             found.append(Difference(name, "replication", str(settings.replication), str(replicas)))
-        inspector = wiring.broker().inspector(name)
+        inspector = broker.inspector(name)
         try:
             config = inspector.topic_config(Deadline(_ANSWER))
         finally:
             inspector.close()
-        for key, value in settings.config.items():
-            has = (config or {}).get(key)
-            if has is not None and not _fits(key, has, value):
-                found.append(Difference(name, key, value, has))
+        found += config_differences(name, config or {}, settings.config)
     return found
+
+
+def config_differences(topic: str, config: dict[str, str], wanted: dict[str, str]) -> list[Difference]:
+    """Compare a topic's settings, as far as the broker tells them, with how they should be."""
+    return [
+        Difference(topic, key, value, config[key])
+        for key, value in wanted.items()
+        if key in config and not _fits(key, config[key], value)
+    ]
+
+
+def obstacles(settings: Settings, config: dict[str, str]) -> list[Difference]:
+    """Return what of the result topic's settings breaks a promise, so that no compactor may run on it."""
+    topics = wanted_topics(settings, 1, partitions=1, replication=1, retention=least_retention(settings))
+    found = config_differences(settings.topic, config, topics[settings.topic].config)
+    return [difference for difference in found if difference.setting in _INDISPENSABLE]
 
 
 def _fits(key: str, has: str, wanted: str) -> bool:
