@@ -12,14 +12,15 @@ import os
 import time
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from threading import TIMEOUT_MAX, Lock
 from threading import Event as Signal
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from weakref import WeakSet
 
 import msgspec
 
 from streamresults.deadline import Deadline
-from streamresults.errors import PublisherClosed, PublishFailed, RecordTooLarge, TopicUnavailable
+from streamresults.errors import PayloadNotEncodable, PublisherClosed, PublishFailed, RecordTooLarge, TopicUnavailable
 from streamresults.events import states
 from streamresults.events.event import GROUP_PREFIX, TASK_ID_MAX_BYTES, Event, Payload, Position
 from streamresults.events.exceptions import capture
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("streamresults.publisher")
 #: Seconds that closing waits for what is queued when its caller does not say.
 _CLOSE_TIMEOUT: Final = 30.0
+#: Those of this process, to be told of a fork.
+_PUBLISHERS: Final[WeakSet[Publisher]] = WeakSet()
 
 
 class PublisherOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +85,7 @@ class Pending:
         """Take the brokers' answer; the writer calls this once, on its own thread."""
         if acknowledgement.error is None:
             self._place = acknowledgement.partition, acknowledgement.offset
-        else:
+        elif self._error is None:
             self._error = self._owner.failed(self.event, acknowledgement.error)
         # The order matters: a waiter first leaves its signal and then looks at the answer, so one of us sees the other.
         if self._signal is not None:
@@ -104,7 +107,8 @@ class Pending:
             TimeoutError: The timeout passed first; the event is still under way.
         """
         if not self.done:
-            self._signal = self._signal or Signal()
+            with self._owner.counting:
+                self._signal = self._signal or Signal()
             if not self.done and not self._signal.wait(None if timeout is None else Deadline(timeout).remaining()):
                 msg = f"task {self.event.task_id!r}: not acknowledged yet"
                 raise TimeoutError(msg)
@@ -112,6 +116,10 @@ class Pending:
             raise self._error
         assert self._place is not None
         return Position(self._owner.topic_id, *self._place)
+
+    def give_up(self, error: Exception) -> None:
+        """Take the outcome from a caller who waits no longer; what the brokers say later changes nothing."""
+        self._error = error
 
     def future(self) -> Future[Position]:
         """Return a concurrent Future of the same outcome."""
@@ -125,7 +133,8 @@ class Pending:
                 else:
                     future.set_result(pending.position())
 
-        self._callbacks = [*(self._callbacks or ()), settle]
+        with self._owner.counting:
+            self._callbacks = [*(self._callbacks or ()), settle]
         if self.done:
             settle(self)
         return future
@@ -163,13 +172,21 @@ class Publisher:
         self._topic_id: str | None = None
         self._redact: Final = redact
         self._expires_ms: Final = _milliseconds(options.result_expires)
-        #: Guards opening and the rare paths; never held while something blocks on the network but the opening.
-        self.lock: Final = Lock()
+        #: Guards opening and closing; held while the opening blocks on the network.
+        self._lock = Lock()
+        #: Guards the count of failures and who waits for a pending event; never held while anything blocks.
+        self.counting = Lock()
         self._writer: TopicWriter | None = None
         self._pid = 0
         self._abandoned: Final[list[TopicWriter]] = []
         self._failed = 0
         self._closed = False
+        _PUBLISHERS.add(self)
+
+    def after_fork(self) -> None:
+        """Replace, in a forked child, what another thread of the parent may have held at that moment."""
+        self._lock, self.counting = Lock(), Lock()
+        self._failed = 0
 
     @property
     def topic_id(self) -> str:
@@ -195,13 +212,20 @@ class Publisher:
         Raises:
             TopicUnavailable: Kafka did not answer in time.
         """
-        self._ready_writer(Deadline(self._options.publish_timeout if timeout is None else timeout))
+        self._ready_writer(self._deadline(timeout))
+        _ = self.topic_id
+
+    def _deadline(self, timeout: Timeout) -> Deadline:
+        return Deadline(self._options.publish_timeout if timeout is None else timeout)
 
     def _ready_writer(self, deadline: Deadline) -> TopicWriter:
         writer = self._writer
         if writer is not None and self._pid == os.getpid():
             return writer
-        with self.lock:
+        if not self._lock.acquire(timeout=deadline.remaining(TIMEOUT_MAX)):
+            msg = f"another thread has not been able to open the connection to Kafka in {deadline.total:g} s"
+            raise TopicUnavailable(msg)
+        try:
             if self._closed:
                 raise PublisherClosed("the publisher is closed: open another one")
             if self._writer is not None and self._pid == os.getpid():
@@ -217,6 +241,8 @@ class Publisher:
                 writer.close(Deadline(0))
                 raise
             self._writer, self._pid = writer, os.getpid()
+        finally:
+            self._lock.release()
         return writer
 
     def _register_schema(self, writer: TopicWriter, deadline: Deadline) -> None:
@@ -231,7 +257,10 @@ class Publisher:
         schema = self._codec.schema_json.encode()
         writer.produce(self._codec.fingerprint, schema, acknowledged, topic=self._options.schemas_topic)
         if not done.wait(deadline.remaining()):
-            msg = f"Kafka did not acknowledge the schema in {deadline.total:g} s. Is it running? Try: streamresults doctor"
+            msg = (
+                f"Kafka did not acknowledge the schema in {deadline.total:g} s. Is it running? "
+                "Try: streamresults doctor"
+            )
             raise TopicUnavailable(msg)
         if answers[0].error is not None:
             raise answers[0].error
@@ -262,14 +291,11 @@ class Publisher:
             if not writer.produce(key, value, pending):
                 self._wait_and_produce(writer, key, value, pending, timeout)
         except RecordTooLarge as exc:
-            self._failed += 1
-            msg = (
-                f"task {event.task_id!r}: the record has {len(value)} bytes, more than the {exc.limit} that the topic "
-                "takes. Publish a smaller result, or raise max.message.bytes of the topic and message.max.bytes here"
-            )
-            raise RecordTooLarge(
-                msg, task_id=event.task_id, event_id=event.event_id.hex(), size=len(value), limit=exc.limit
-            ) from exc
+            raise self.failed(event, exc) from exc
+        except TopicUnavailable as exc:
+            if self._closed:
+                raise PublisherClosed("the publisher was closed meanwhile: nothing was queued") from exc
+            raise self._gave_up(event, f"not written: {exc}", written=False) from exc
         return pending
 
     def publish(self, event: Event, timeout: Timeout = None) -> Position | None:
@@ -289,7 +315,9 @@ class Publisher:
         try:
             return pending.position(budget.remaining())
         except TimeoutError as exc:
-            raise self._gave_up(event, f"not acknowledged in {budget.total:g} s", written=None) from exc
+            error = self._gave_up(event, f"outcome unknown: not acknowledged in {budget.total:g} s", written=None)
+            pending.give_up(error)
+            raise error from exc
 
     def started(self, task_id: str, **fields: Any) -> None:
         """Publish STARTED; fields are those of :class:`~streamresults.events.event.Event` and :meth:`event`."""
@@ -361,7 +389,7 @@ class Publisher:
 
     def close(self, timeout: Timeout = _CLOSE_TIMEOUT) -> Flushed:
         """Flush, then close; what was not acknowledged by then fails and is logged. Closing twice is harmless."""
-        with self.lock:
+        with self._lock:
             writer = self._writer if self._pid == os.getpid() else None
             self._closed, self._writer = True, None
         left = writer.close(Deadline(timeout)) if writer else 0
@@ -375,11 +403,30 @@ class Publisher:
 
     def failed(self, event: Event, error: Exception) -> PublishFailed:
         """Count an event that the brokers did not take, log it and return the error its caller gets."""
+        if isinstance(error, RecordTooLarge):
+            return self._too_large(event, error)
         written = getattr(error, "written", None)
         outcome = "not written" if written is False else "outcome unknown"
         return self._gave_up(event, f"{outcome}: {error}", written=written)
 
     # -- within -----------------------------------------------------------------------------------------------------
+
+    def _too_large(self, event: Event, error: RecordTooLarge) -> RecordTooLarge:
+        limit = f"the {error.limit} bytes" if error.limit else "what"
+        msg = (
+            f"task {event.task_id!r}, {event.state}: not written: the record has {error.size} bytes, more than {limit} "
+            "that the topic takes. Publish a smaller result, or raise max.message.bytes of the topic and "
+            "message.max.bytes here"
+        )
+        self._count(event, msg)
+        return RecordTooLarge(
+            msg, task_id=event.task_id, event_id=event.event_id.hex(), size=error.size, limit=error.limit
+        )
+
+    def _count(self, event: Event, message: str) -> None:
+        with self.counting:
+            self._failed += 1
+        _log.error(message, extra={"action": "publish_failed", "task_id": event.task_id, "state": event.state})
 
     def _confirmed(self, event: Event) -> Position:
         position = self.publish(event)
@@ -388,14 +435,14 @@ class Publisher:
 
     def _opened_for(self, event: Event, timeout: Timeout) -> TopicWriter:
         try:
-            return self._ready_writer(Deadline(self._options.publish_timeout if timeout is None else timeout))
+            return self._ready_writer(self._deadline(timeout))
         except TopicUnavailable as exc:
             raise self._gave_up(event, f"not written: {exc}", written=False) from exc
 
     def _wait_and_produce(
         self, writer: TopicWriter, key: bytes, value: bytes, pending: Pending, timeout: Timeout
     ) -> None:
-        deadline = Deadline(self._options.publish_timeout if timeout is None else timeout)
+        deadline = self._deadline(timeout)
         while writer.wait_for_room(deadline):
             if writer.produce(key, value, pending):
                 return
@@ -403,9 +450,8 @@ class Publisher:
         raise self._gave_up(pending.event, msg, written=False)
 
     def _gave_up(self, event: Event, why: str, *, written: bool | None) -> PublishFailed:
-        self._failed += 1
         msg = f"task {event.task_id!r}, {event.state}: {why}"
-        _log.error(msg, extra={"action": "publish_failed", "task_id": event.task_id, "state": event.state})
+        self._count(event, msg)
         return PublishFailed(msg, task_id=event.task_id, event_id=event.event_id.hex(), written=written)
 
     def _check(self, event: Event) -> None:
@@ -414,7 +460,12 @@ class Publisher:
         if not isinstance(task_id, str) or not task_id:
             msg = f"a task id is a string of at least one character: {task_id!r}"
             raise PublishFailed(msg, task_id=str(task_id), written=False)
-        if len(task_id) > TASK_ID_MAX_BYTES // 4 and len(task_id.encode()) > TASK_ID_MAX_BYTES:
+        try:
+            size = len(task_id if task_id.isascii() else task_id.encode())
+        except UnicodeEncodeError as exc:
+            msg = f"a task id is text that UTF-8 can hold: {task_id[:40]!r}"
+            raise PublishFailed(msg, task_id=repr(task_id), written=False) from exc
+        if size > TASK_ID_MAX_BYTES:
             msg = f"a task id has at most {TASK_ID_MAX_BYTES} bytes: {task_id[:40]!r}..."
             raise PublishFailed(msg, task_id=task_id, written=False)
         if event.kind == "task" and task_id.startswith(GROUP_PREFIX):
@@ -422,8 +473,9 @@ class Publisher:
             raise PublishFailed(msg, task_id=task_id, written=False)
         if event.expires_after_ms > self._options.longest_expiry * 1000:
             msg = (
-                f"task {task_id!r}: expires after {event.expires_after_ms / 1000:g} s, longer than the longest expiry "
-                f"of {self._options.longest_expiry:g} s. Ask for less, or raise longest_expiry and the topic's retention"
+                f"task {task_id!r}: expires after {event.expires_after_ms / 1000:g} s, longer than the longest "
+                f"expiry of {self._options.longest_expiry:g} s. Ask for less, or raise longest_expiry and the topic's "
+                "retention"
             )
             raise PublishFailed(msg, task_id=task_id, written=False)
 
@@ -450,10 +502,24 @@ class TaskRun:
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         timing = {"started_at_us": self._started_us, "runtime": time.perf_counter() - self._clock}
-        if exc is None:
-            self.position = self._publisher.succeeded(self.task_id, self.result, **timing, **self._fields)
-        else:
+        if exc is not None:
             self.position = self._publisher.failed_with(self.task_id, exc, **timing, **self._fields)
+            return
+        try:
+            self.position = self._publisher.succeeded(self.task_id, self.result, **timing, **self._fields)
+        except (PayloadNotEncodable, RecordTooLarge) as unusable:
+            # The task has ended and this result will never be there: whoever waits is told why.
+            self.position = self._publisher.failed_with(self.task_id, unusable, **timing, **self._fields)
+            raise
+
+
+def _after_fork() -> None:
+    for publisher in _PUBLISHERS:
+        publisher.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _milliseconds(seconds: float | timedelta) -> int:
@@ -461,4 +527,4 @@ def _milliseconds(seconds: float | timedelta) -> int:
     if total < 0:
         msg = f"an expiry is 0 or more seconds: {seconds!r}"
         raise ValueError(msg)
-    return int(total * 1000)
+    return max(1, int(total * 1000)) if total else 0  # 0 would mean the opposite of very soon

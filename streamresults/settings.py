@@ -50,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     #: The name of the serializer that encodes results.
     serializer: str = "json"
     #: Content types that are decoded; anything else is refused unread.
-    accept: tuple[str, ...] = ("application/json", "application/msgpack")
+    accept: tuple[str, ...] = ("application/json", "application/x-msgpack")
     #: Exceptions that may be rebuilt, as ``module:QualifiedName``, beside the ordinary builtin ones.
     allow: tuple[str, ...] = ()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import uuid
+from threading import TIMEOUT_MAX, Lock
 from threading import Event as Signal
-from threading import Lock
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 import msgspec
@@ -16,12 +17,11 @@ from streamresults.client.fetching import Fetcher
 from streamresults.client.result import Basis, Result
 from streamresults.deadline import Deadline, Timeout
 from streamresults.errors import (
+    ClientClosed,
     ConfigurationError,
     NotYetCovered,
     PublishFailed,
-    StoreUnavailable,
     TopicMismatch,
-    TopicUnavailable,
     WaitTimeout,
 )
 from streamresults.events import states
@@ -95,6 +95,7 @@ class Client:
         self._engine: Engine | None = None
         self._writer: TopicWriter | None = None
         self._closed = False
+        self._pid: Final = os.getpid()
 
     def __enter__(self) -> Self:
         return self
@@ -131,12 +132,14 @@ class Client:
             ServiceUnavailable: Neither topic nor view could be found, so that there is nothing to wait on.
         """
         _check_id(task_id)
+        if self._pid != os.getpid():
+            raise ConfigurationError("this client was opened before a fork: the child must open its own")
         deadline = self._deadline(timeout)
         if deadline.total == 0:
             return self._look_once(task_id)
         place = self._whereabouts.find(_within(deadline))
         done = Signal()
-        engine = self._running_engine(place)
+        engine = self._running_engine(place, task_id)
         partition = self._whereabouts.partition_of(task_id, place)
         waiter = engine.submit(task_id, partition, done.set, through_topic=self._through_topic(via, engine))
         try:
@@ -161,10 +164,11 @@ class Client:
             )
 
     def _look_once(self, task_id: str) -> Result:
-        found = self.lookup(task_id)
+        found = self._lookup_many([task_id])[0]
         if found.ready or found.mark is not None:
             return found
-        msg = f"task {task_id!r} is {found.state}: not ready at the one look that timeout=0 takes"
+        uncovered = f" ({found.uncovered})" if found.uncovered and not found.found else ""
+        msg = f"task {task_id!r} is {found.state}: not ready at the one look that timeout=0 takes{uncovered}"
         raise WaitTimeout(msg, task_id=task_id, state=found.state)
 
     def _through_topic(self, via: Via, engine: Engine) -> bool:
@@ -177,11 +181,8 @@ class Client:
         return engine.traffic <= self._options.join_budget
 
     def _timed_out(self, waiter: Waiter, deadline: Deadline, engine: Engine) -> WaitTimeout:
-        state = states.UNKNOWN
-        try:
-            state = self._lookup_many([waiter.task_id])[0].state
-        except (StoreUnavailable, TopicUnavailable):
-            _log.debug("no last look: the view does not answer")
+        # What the wait itself has seen: another look could block for longer than the caller has time.
+        state = waiter.state_seen or states.UNKNOWN
         seen = "no record of it was seen" if state == states.UNKNOWN else f"it is {state}"
         msg = (
             f"task {waiter.task_id!r}: not ready after {deadline.total:g} s; {seen} "
@@ -236,9 +237,8 @@ class Client:
             self._await_watermark(task_id, place, partition, self._target(place, partition, fresh, at_least), deadline)
         result = self._lookup_many([task_id])[0]
         if not result.found and result.mark is None and result.basis is not Basis.FULL:
-            raise NotYetCovered(
-                f"task {task_id!r} was not found, and it may exist: {result.uncovered}", task_id=task_id
-            )
+            msg = f"task {task_id!r} was not found, and it may exist: {result.uncovered}"
+            raise NotYetCovered(msg, task_id=task_id)
         return result
 
     def lookup_many(self, task_ids: Sequence[str]) -> list[Result]:
@@ -364,19 +364,18 @@ class Client:
         partition = self._whereabouts.partition_of(task_id, place)
         while not writer.produce(task_id.encode(), None, acknowledged, partition=partition):
             if not writer.wait_for_room(deadline):
+                msg = f"the tombstone of task {task_id!r} was not written: the queue is full"
                 raise PublishFailed(
-                    f"the tombstone of task {task_id!r} was not written: the queue is full",
+                    msg,
                     task_id=task_id,
                     written=False,
                 )
-        if not done.wait(deadline.remaining()):
-            raise PublishFailed(
-                f"the tombstone of task {task_id!r} was not acknowledged in {deadline.total:g} s", task_id=task_id
-            )
+        if not done.wait(deadline.remaining(TIMEOUT_MAX)):
+            msg = f"the tombstone of task {task_id!r} was not acknowledged in {deadline.total:g} s"
+            raise PublishFailed(msg, task_id=task_id)
         if answers[0].error is not None:
-            raise PublishFailed(f"the tombstone of task {task_id!r}: {answers[0].error}", task_id=task_id) from answers[
-                0
-            ].error
+            msg = f"the tombstone of task {task_id!r}: {answers[0].error}"
+            raise PublishFailed(msg, task_id=task_id) from answers[0].error
         return Position(place.topic_id, answers[0].partition, answers[0].offset)
 
     # -- the end ----------------------------------------------------------------------------------------------------
@@ -396,10 +395,10 @@ class Client:
         if self._store is not None:
             self._store.close()
 
-    def _running_engine(self, place: Place) -> Engine:
+    def _running_engine(self, place: Place, task_id: str) -> Engine:
         with self._lock:
             if self._closed:
-                raise ConfigurationError("the client is closed: open another one")
+                raise ClientClosed("the client is closed: open another one", task_id=task_id)
             if self._engine is None:
                 channel = wake_channel(place.namespace, uuid.uuid4().hex)
                 store = self._store
@@ -450,5 +449,5 @@ def _check_id(task_id: str) -> None:
 
 
 def _within(deadline: Deadline) -> Deadline:
-    """A deadline for a question that must be answered before the wait proper can begin."""
+    """Return the deadline of a question that must be answered before the wait proper can begin."""
     return Deadline(deadline.remaining(_ANSWER))

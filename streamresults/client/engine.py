@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from contextlib import contextmanager
 from threading import Condition, Thread, current_thread
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -25,7 +26,7 @@ from streamresults.store.base import Interest
 from streamresults.store.value import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from streamresults.client.whereabouts import Place
     from streamresults.events.codec import Codec
@@ -121,7 +122,7 @@ class Engine:
                 raise ClientClosed("the client is closed", task_id=task_id)
             if not self._threads:
                 self._start_thread(self._look_forever, "streamresults-looker")
-            self._new.append(waiter)
+            self._enter(waiter)
             self._lock.notify_all()
         return waiter
 
@@ -158,7 +159,7 @@ class Engine:
             if self._closed:
                 return
             self._closed = True
-            for waiter in [*self._new, *self._all_waiters()]:
+            for waiter in self._all_waiters():
                 waiter.finish(error=ClientClosed("the client was closed", task_id=waiter.task_id))
             self._lock.notify_all()
             reader, subscription, threads = self._reader, self._subscription, list(self._threads)
@@ -178,20 +179,21 @@ class Engine:
         while not self._closed:
             try:
                 self._look_once()
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 -- whatever a store or a value does, this thread goes on
                 _log.exception("a look failed: the waits on it end with an error")
                 self._fail_looking(exc)
+                with self._lock:
+                    self._lock.wait_for(lambda: self._closed, _RETRY)
 
     def _look_once(self) -> None:
         with self._lock:
             self._lock.wait(self._until_due())
             if self._closed:
                 return
-            fresh = list(self._new)
+            fresh = [waiter for waiter in self._new if waiter.phase is Phase.NEW]
             self._new.clear()
-            self._enter(fresh)
             self._due_rereads()
-        self._plain_look([waiter for waiter in fresh if waiter.phase is Phase.NEW])
+        self._plain_look(fresh)
         self._want_a_reader(fresh)
         self._rounds()
         self._look_at_wanted()
@@ -202,28 +204,27 @@ class Engine:
         if self._new or self._wanted:
             return 0.0
         due = [watch.round_at for watch in self._watches.values() if watch.unproven]
-        due += [watch.idle_since + _IDLE_AFTER for watch in self._watches.values() if not watch.waiters]
+        due += [w.idle_since + _IDLE_AFTER for w in self._watches.values() if w.is_read and not w.waiters]
         if self._rereads:
             due.append(self._rereads[0][0])
         return max(0.0, min(due) - time.monotonic()) if due else None
 
-    def _enter(self, fresh: Sequence[Waiter]) -> None:
-        """Put new waits where they belong; the lock is held."""
-        for waiter in fresh:
-            if waiter.phase is Phase.OVER:
-                continue
-            watch = self._watches.get(waiter.partition)
-            if watch is None:
-                watch = self._watches[waiter.partition] = Watch(waiter.partition)
-            watch.add(waiter)
-            if not waiter.through_topic:
-                self._want(waiter)
-            elif watch.is_read:
-                self._register(waiter, watch)
+    def _enter(self, waiter: Waiter) -> None:
+        """Put a new wait where it belongs; the lock is held."""
+        watch = self._watches.get(waiter.partition)
+        if watch is None:
+            watch = self._watches[waiter.partition] = Watch(waiter.partition)
+        watch.add(waiter)
+        if not waiter.through_topic:
+            self._want(waiter)
+        elif watch.is_read:
+            self._register(waiter, watch)
+        else:
+            self._new.append(waiter)
 
     def _register(self, waiter: Waiter, watch: Watch) -> None:
         """Step 1: take R, the next offset that the reader will match. The lock is held."""
-        waiter.next_offset = watch.next_offset
+        waiter.next_offset, waiter.seen = watch.next_offset, None
         self._want(waiter)
 
     def _want(self, waiter: Waiter) -> None:
@@ -232,27 +233,45 @@ class Engine:
 
     def _plain_look(self, waiters: Sequence[Waiter]) -> None:
         """Look before anything is assigned: what is ready already ends the wait and costs no reader."""
-        found = self._ask_view(_by_partition(waiters)) if waiters else {}
+        if not waiters or self.view_trouble:
+            return  # a view that does not answer must not hold up the reader
+        found = self._ask_view(_by_partition(waiters))
         with self._lock:
             for waiter, index in _indexed(waiters):
                 looked = found.get(waiter.partition)
-                if looked is None:
-                    continue
-                watch = self._heard(waiter.partition, looked)
-                seen = _seen(looked, index)
-                if seen is not None and waiter.phase is not Phase.OVER:
-                    verdict = after_look(seen, NEVER, watch.highest_watermark)
-                    if verdict in {AfterLook.DONE, AfterLook.DONE_PARTIAL}:
-                        self._conclude(waiter, watch, verdict, looked, index)
+                if looked is not None and waiter.phase is not Phase.OVER:
+                    with self._only_its_own(waiter):
+                        self._decide_plainly(waiter, looked, index)
+
+    def _decide_plainly(self, waiter: Waiter, looked: Looked, index: int) -> None:
+        watch = self._heard(waiter.partition, looked)
+        verdict = after_look(_seen(looked, index), NEVER, watch.highest_watermark)
+        if verdict in {AfterLook.DONE, AfterLook.DONE_PARTIAL}:
+            self._conclude(waiter, watch, verdict, looked, index)
+        else:
+            waiter.state_seen = self._state(looked.values[index])
+
+    @contextmanager
+    def _only_its_own(self, waiter: Waiter) -> Iterator[None]:
+        """End this wait alone when its value is none of ours; nobody else's wait suffers. The lock is held."""
+        try:
+            yield
+        except ValueError as exc:
+            self._watches[waiter.partition].remove(waiter)
+            waiter.finish(error=MalformedRecord(f"task {waiter.task_id!r}: {exc}"))
 
     def _want_a_reader(self, fresh: Sequence[Waiter]) -> None:
         """Have the partitions of those who found nothing read from now on; the assigner does it, it may block."""
         with self._lock:
             if any(waiter.phase is Phase.NEW for waiter in fresh):
-                if not self._assigner_runs:
-                    self._assigner_runs = True
-                    self._start_thread(self._assign_forever, "streamresults-assigner")
-                self._lock.notify_all()
+                self._call_assigner()
+
+    def _call_assigner(self) -> None:
+        """Have the assigner look at what there is to do; the lock is held."""
+        if not self._assigner_runs:
+            self._assigner_runs = True
+            self._start_thread(self._assign_forever, "streamresults-assigner")
+        self._lock.notify_all()
 
     def _send_to_step_1(self, offsets: Mapping[int, int]) -> None:
         """Fix the reader's next offsets and send *every* waiter back to step 1, also those in the middle of a look."""
@@ -283,12 +302,10 @@ class Engine:
     def _reconsider(self, watch: Watch, looked: Looked) -> None:
         """Want the values of those for whom the coverage has moved far enough; the lock is held."""
         coverage = looked.coverage
-        if coverage is None:
-            return
-        if coverage.watermark < watch.highest_watermark:
-            watch.older_view_seen = True  # a failover, which passes; or the log lost records, which the assigner asks
+        if coverage is None or coverage.watermark < watch.highest_watermark:
             return
         now = time.monotonic()
+        values_due = now >= watch.values_at
         for waiter in list(watch.unproven):
             seen = waiter.seen
             proven = coverage.watermark >= waiter.next_offset >= 0
@@ -296,10 +313,10 @@ class Engine:
             moved = seen is None or (seen.generation, seen.start) != (coverage.generation, coverage.start)
             # Whoever has no reader yet waits through the view, and only the watermark tells that something is new.
             moved = moved or (waiter.next_offset < 0 and seen is not None and seen.watermark < coverage.watermark)
-            if newly or (moved and now >= watch.values_at):
+            if newly or (moved and values_due):
                 watch.unproven.discard(waiter)
                 self._want(waiter)
-                watch.values_at = now + VALUES_EVERY if moved and not newly else watch.values_at
+                watch.values_at = watch.values_at if newly else now + VALUES_EVERY
 
     def _use_what_the_topic_showed(self, watches: Iterable[Watch]) -> None:
         """End the waits whose end the topic has shown, where the view has not been heard of for long."""
@@ -325,11 +342,8 @@ class Engine:
             for (waiter, index), reset_count in zip(_indexed(wanted), resets, strict=True):
                 if waiter.phase is not Phase.LOOKING or waiter.reset_count != reset_count or waiter in self._wanted:
                     continue  # ended, sent back to step 1, or told again meanwhile
-                try:
+                with self._only_its_own(waiter):
                     self._decide(waiter, found.get(waiter.partition), index)
-                except ValueError as exc:  # this one value is none of ours; nobody else's wait suffers
-                    self._watches[waiter.partition].remove(waiter)
-                    waiter.finish(error=MalformedRecord(f"task {waiter.task_id!r}: {exc}"))
 
     def _look_with_interest(self, wanted: Sequence[Waiter]) -> dict[int, Looked]:
         # Whoever waits through the view leaves word; so does a joiner whose partition is not read, or not yet covered.
@@ -364,7 +378,10 @@ class Engine:
         if looked is not None:
             self._heard(waiter.partition, looked)
             seen = _seen(looked, index)
-            waiter.seen = looked.coverage
+            waiter.state_seen = self._state(looked.values[index])
+        # A look that cannot be used proves nothing later either.
+        usable = seen is not None and seen.watermark >= watch.highest_watermark
+        waiter.seen = looked.coverage if looked is not None and usable else None
         next_offset = waiter.next_offset if waiter.through_topic and watch.is_read else NEVER
         verdict = after_look(seen, next_offset, watch.highest_watermark)
         if verdict is AfterLook.SLEEP:
@@ -380,7 +397,7 @@ class Engine:
             watch.next_round()
         else:
             waiter.phase = Phase.ASLEEP
-            if self._options.safety_rereads:
+            if self._options.safety_rereads or not usable:
                 self._rereads.append((time.monotonic() + self._options.interval, waiter))
 
     def _conclude(self, waiter: Waiter, watch: Watch, verdict: AfterLook, looked: Looked, index: int) -> None:
@@ -407,6 +424,9 @@ class Engine:
         watch = self._watches[partition]
         coverage = looked.coverage
         if coverage is not None:
+            if coverage.watermark < watch.highest_watermark and self._inspector is not None:
+                watch.older_view_seen = True  # a failover, which passes; or the log lost records: the assigner asks
+                self._call_assigner()
             watch.highest_watermark = max(watch.highest_watermark, coverage.watermark)
             if looked.now_ms - coverage.as_of_ms < UNHEARD_AFTER * 1000:
                 watch.heard_at = time.monotonic()
@@ -424,15 +444,15 @@ class Engine:
         """Stop reading partitions that nobody has waited on for a while."""
         with self._lock:
             now = time.monotonic()
-            idle = [w for w in self._watches.values() if not w.waiters and now - w.idle_since >= _IDLE_AFTER]
+            idle = [
+                w for w in self._watches.values() if w.is_read and not w.waiters and now - w.idle_since >= _IDLE_AFTER
+            ]
             for watch in idle:
-                # The highest watermark must outlive the watch: an older view may not answer later either.
-                watch.idle_since = float("inf")
+                # The watch itself stays, for its highest watermark: an older view may not answer later either.
                 watch.next_offset = -1
-            read = [watch.partition for watch in idle]
-            reader = self._reader
-        if read and reader is not None:
-            reader.unassign(read)
+            if idle and self._reader is not None:
+                # Under the lock: whoever waits next has the partition assigned after this, not before.
+                self._reader.unassign([watch.partition for watch in idle])
 
     def _fail_looking(self, exc: Exception) -> None:
         """End the waits that a failed look left in mid-air: a clear error is better than a wait that hangs."""
@@ -477,6 +497,8 @@ class Engine:
         ends = self._inspector.ends([watch.partition for watch in unread], Deadline(_ANSWER))
         reader = self._opened_reader()
         with self._lock:
+            if reader is not self._reader:
+                return  # it broke meanwhile: the next round takes the new one
             self._send_to_step_1(ends)
             self._lock.notify_all()
         reader.assign(ends)
@@ -536,7 +558,7 @@ class Engine:
                     rang = self._match(record) or rang
                 if rang:
                     self._lock.notify_all()
-            self._measure(polled.records)
+        self._measure(polled.records)
         if polled.out_of_range:
             self._forget_offsets(list(polled.out_of_range))
 
@@ -547,12 +569,15 @@ class Engine:
         if watch is None or not 0 <= watch.next_offset <= offset:
             return False  # from before a reset
         watch.next_offset = offset + 1
-        waiters = watch.waiters.get(record.key())  # type: ignore[call-overload]  # keys are bytes, whatever the stub allows
+        key = record.key()
+        waiters = watch.waiters.get(key) if isinstance(key, bytes) else None
         if not waiters:
             return False
         summary = self._delivered_summary(record, offset)
+        state = self._state_of(summary)
         for waiter in list(waiters):
             if waiter.through_topic:
+                waiter.state_seen = state
                 self._deliver(waiter, watch, offset, summary)
         return True
 
@@ -589,7 +614,7 @@ class Engine:
             watch.hurry()
 
     def _forget_offsets(self, partitions: Sequence[int]) -> None:
-        """The reader lost its place: the looker resolves another, and sends everybody back to step 1."""
+        """Note that the reader lost its place: the assigner resolves another, and sends everybody back to step 1."""
         with self._lock:
             for partition in partitions:
                 watch = self._watches.get(partition)
@@ -600,7 +625,8 @@ class Engine:
     def _restart_reader(self, broken: TopicReader) -> TopicReader:
         broken.close()
         with self._lock:
-            self._lock.wait_for(lambda: self._closed, _RETRY)
+            if self._lock.wait_for(lambda: self._closed, _RETRY):
+                return broken
             assert self._open_reader is not None
             self._reader = self._open_reader()
             partitions = list(self._watches)
@@ -629,7 +655,7 @@ class Engine:
                 with self._lock:
                     self._lock.wait_for(lambda: self._closed, _RETRY)
                 continue
-            except Exception:
+            except Exception:  # noqa: BLE001 -- whatever the store or its library does, this thread goes on
                 if self._closed:
                     return
                 _log.exception("the listener failed and goes on")
@@ -656,6 +682,19 @@ class Engine:
             self._lock.notify_all()
 
     # -- within -----------------------------------------------------------------------------------------------------
+
+    def _state(self, value: bytes | None) -> str:
+        """Return the state of a stored value that ends no wait, for people."""
+        return self._state_of(unpack(value).summary if value is not None else None)
+
+    def _state_of(self, summary: Summary | None) -> str:
+        best = summary.best if summary is not None else None
+        if best is None or best.value is None:
+            return ""
+        try:
+            return self._codec.decode_prefix(best.value).state
+        except RecordError:
+            return ""
 
     def _start_thread(self, target: Callable[[], None], name: str) -> None:
         thread = Thread(target=target, name=name, daemon=True)

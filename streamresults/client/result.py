@@ -156,16 +156,20 @@ class Result:
         if self.ready:
             return self._outcome()
         if self.mark is not None:
-            raise DeadLettered(
+            msg = (
                 f"task {self.task_id!r}: a record of it could not be read ({self.mark.reason}). "
-                f"Its bytes are at {self.mark.place}",
+                f"Its bytes are at {self.mark.place}"
+            )
+            raise DeadLettered(
+                msg,
                 task_id=self.task_id,
                 reason=self.mark.reason,
                 place=self.mark.place,
             )
         if not self.found:
             raise self._missing()
-        raise NoResult(f"task {self.task_id!r} is {self.state}: not ready", task_id=self.task_id, state=self.state)
+        msg = f"task {self.task_id!r} is {self.state}: not ready"
+        raise NoResult(msg, task_id=self.task_id, state=self.state)
 
     def _outcome(self) -> object:
         if self.state in states.PROPAGATE:

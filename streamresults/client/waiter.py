@@ -1,4 +1,4 @@
-"""One wait under way, and what is known of the partition it waits on. Plain state: the engine's lock guards all of it."""
+"""One wait under way, and what is known of the partition it waits on. Plain state, guarded by the engine's lock."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streamresults.client.result import Basis
 from streamresults.events.fold import Summary, combine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from streamresults.client.result import Basis
     from streamresults.store.base import Mark
     from streamresults.store.coverage import Coverage
 
@@ -87,7 +87,7 @@ class Waiter:
         self.folded_to = -1
         #: The coverage that the values were last read with.
         self.seen: Coverage | None = None
-        #: What the view said last, for people.
+        #: The state that view or topic showed last, for people; empty for none.
         self.state_seen = ""
         #: The best record that the reader delivered, by the fold's order; used only when the view is not heard of.
         self.best: Summary | None = None

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import TIMEOUT_MAX, Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from streamresults.deadline import Deadline
 from streamresults.errors import ConfigurationError, StoreUnavailable, TopicMismatch, TopicUnavailable
 from streamresults.store.coverage import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamresults.deadline import Deadline
     from streamresults.store.base import Descriptor, Store, View
     from streamresults.topic.base import TopicInspector
 
@@ -67,9 +67,14 @@ class Whereabouts:
             TopicMismatch: The view belongs to another cluster, or to another format.
         """
         if self._place is None:
-            with self._lock:
+            if not self._lock.acquire(timeout=deadline.remaining(TIMEOUT_MAX)):
+                msg = f"another thread is still asking which topic and view there are, after {deadline.total:g} s"
+                raise TopicUnavailable(msg)
+            try:
                 if self._place is None:
                     self._place = self._by_kafka(deadline) if self._inspector is not None else self._by_view()
+            finally:
+                self._lock.release()
         return self._place
 
     def partition_of(self, task_id: str, place: Place) -> int:
@@ -79,7 +84,8 @@ class Whereabouts:
     def _by_kafka(self, deadline: Deadline) -> Place:
         assert self._inspector is not None
         try:
-            about = self._inspector.describe(deadline)
+            # Half of the time where the view can tell as well: a wait needs some of it too.
+            about = self._inspector.describe(deadline if self._store is None else Deadline(deadline.remaining() / 2))
         except TopicUnavailable:
             if self._store is None:
                 raise

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from streamresults.compactor.dead_letters import DeadLetters
     from streamresults.events.codec import Codec
     from streamresults.store.base import BatchReply, Store
-    from streamresults.topic.base import Record, TopicDescription, TopicGroup, TopicInspector
+    from streamresults.topic.base import Record, TopicDescription, TopicGroup, TopicInspector, Watermarks
 
 _log: Final = logging.getLogger("streamresults.compactor")
 #: Seconds that a poll blocks when nothing arrives. Larger delays keepalives and a stop, smaller burns processor.
@@ -83,6 +83,8 @@ class Compactor:
         self._options: Final = options
         self._lanes: Final[dict[int, Lane]] = {}
         self._held = False
+        #: A view had to be begun, so what stands beside it is gone too.
+        self._descriptor_lost = False
         #: Partitions of which records arrived while everything was paused: they are read again from their position.
         self._refetch: set[int] = set()
         self._stop: Signal | None = None
@@ -188,13 +190,15 @@ class Compactor:
         self._commit(wait=True)
         self._group.close()
         self._dead_letters.close(Deadline(_ANSWER))
+        self._inspector.close()
+        self._store.close()
         _log.info("compactor stopped", extra={"action": "compactor_stopped"})
 
     # -- the consumer group's events --------------------------------------------------------------------------------
 
     def on_assigned(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Begin at the end of the log: the first reply of the view says where to go on."""
-        marks = self._inspector.watermarks(partitions, Deadline(_ANSWER))
+        marks = self._bounds(partitions)
         for partition in partitions:
             low, high = marks[partition]
             self._lanes[partition] = Lane(partition, high, low, from_low=self._options.from_earliest)
@@ -202,6 +206,16 @@ class Compactor:
             self._group.pause(partitions)
         _log.info("partitions assigned: %s", sorted(partitions), extra={"action": "partitions_assigned"})
         return {partition: marks[partition].high for partition in partitions}
+
+    def _bounds(self, partitions: Sequence[int]) -> Mapping[int, Watermarks]:
+        """Ask where partitions begin and end until the brokers answer: a rebalance often comes with an outage."""
+        while True:
+            try:
+                return self._inspector.watermarks(partitions, Deadline(_ANSWER))
+            except ServiceUnavailable as exc:
+                if self._stop is None or self._stop.wait(_RETRY_FIRST):
+                    raise
+                _log.warning("bounds of partitions not known yet: %s", exc, extra={"action": "bounds_unknown"})
 
     def on_revoked(self, partitions: Sequence[int]) -> None:
         """Commit how far they are; records not yet folded are the next member's."""
@@ -230,10 +244,10 @@ class Compactor:
                 lane.end_seen = max(lane.end_seen, end)
         for partition in polled.out_of_range:
             self._restart_at_end(partition)
-        self._patiently(arrived, polled.ends)
+        self._patiently(arrived, dict(polled.ends))
         self._housekeeping()
 
-    def _patiently(self, arrived: dict[int, list[Record]], ends: Mapping[int, int]) -> None:
+    def _patiently(self, arrived: dict[int, list[Record]], ends: dict[int, int]) -> None:
         """Fold what arrived, however long the services are away; the group is served meanwhile."""
         pause = _RETRY_FIRST
         while True:
@@ -251,16 +265,26 @@ class Compactor:
                     self._release()
                 return
 
-    def _fold(self, arrived: Mapping[int, list[Record]], ends: Mapping[int, int]) -> None:
+    def _fold(self, arrived: dict[int, list[Record]], ends: dict[int, int]) -> None:
         """Write everything that arrived, and the empty batches that are due, in one round trip."""
         batches = []
         for partition, lane in list(self._lanes.items()):
+            if lane.astray:
+                self._reposition(lane, arrived, ends)
             fresh = [record for record in arrived.get(partition, ()) if (record.offset() or 0) >= lane.position]
             batches += self._batches(lane, fresh, ends.get(partition, 0))
         if batches:
             replies = self._view.apply(batches)
             for batch, reply in zip(batches, replies, strict=True):
                 self._replied(self._lanes[batch.partition], batch, reply)
+            for lane in {batch.partition: self._lanes[batch.partition] for batch in batches}.values():
+                if lane.position > lane.end_seen:
+                    self._check_loss(lane)
+                if lane.astray:
+                    self._reposition(lane, arrived, ends)
+        if self._descriptor_lost:
+            self._write_descriptor()
+            self._descriptor_lost = False
 
     def _batches(self, lane: Lane, records: Sequence[Record], end: int) -> list[LiveBatch]:
         begin, batches = lane.position, []
@@ -283,10 +307,7 @@ class Compactor:
             self._began(lane, reply)
         if reply.outcome is Outcome.APPLIED:
             return
-        if reply.outcome is Outcome.BEHIND and lane.position > lane.end_seen:
-            self._check_loss(lane)
-        self._group.seek(lane.partition, lane.position)
-        lane.hurry()
+        lane.astray = True
         _log.info(
             "partition %d goes on at %d, not at %d: the view is %s",
             lane.partition,
@@ -296,9 +317,21 @@ class Compactor:
             extra={"action": "repositioned", "partition": lane.partition, "offset": lane.position},
         )
 
+    def _reposition(self, lane: Lane, arrived: dict[int, list[Record]], ends: dict[int, int]) -> None:
+        """
+        Have the group deliver from the view's watermark on.
+
+        What arrived from elsewhere is dropped first: folded behind that watermark it would leave a hole.
+        """
+        arrived.pop(lane.partition, None)
+        ends.pop(lane.partition, None)
+        self._group.seek(lane.partition, lane.position)
+        lane.astray = False
+        lane.hurry()
+
     def _began(self, lane: Lane, reply: BatchReply) -> None:
         coverage = reply.coverage
-        self._write_descriptor()
+        self._descriptor_lost = True
         hint = (
             ""
             if coverage.complete
@@ -316,7 +349,7 @@ class Compactor:
         )
 
     def _check_loss(self, lane: Lane) -> None:
-        """The watermark is beyond all that was seen of the log: ask where the log ends now, after reading it."""
+        """Ask where the log ends now, after the watermark was read: it is beyond all that was seen of the log."""
         assert lane.coverage is not None
         end = self._inspector.ends([lane.partition], Deadline(_ANSWER))[lane.partition]
         lane.end_seen = max(lane.end_seen, end)
@@ -333,15 +366,16 @@ class Compactor:
         claim = lane.proof_of_loss(lane.coverage, end)
         (reply,) = self._view.apply([LiveBatch(lane.partition, claim, ())])
         lane.replied(reply.coverage)
+        lane.astray = True
         if reply.began:
             self._began(lane, reply)
 
     def _restart_at_end(self, partition: int) -> None:
-        """The log does not hold our position: start at its end, or its beginning; the view says where to go on."""
+        """Start at the log's end, as the log does not hold our position; the view says where to go on."""
         lane = self._lanes.get(partition)
         if lane is None:
             return
-        low, high = self._inspector.watermarks([partition], Deadline(_ANSWER))[partition]
+        low, high = self._bounds([partition])[partition]
         _log.warning(
             "partition %d: the log holds [%d, %d) and not offset %d",
             partition,
@@ -350,9 +384,7 @@ class Compactor:
             lane.position,
             extra={"action": "out_of_range", "partition": partition, "offset": lane.position},
         )
-        lane.low, lane.position, lane.end_seen = low, high, high
-        self._group.seek(partition, high)
-        lane.hurry()
+        lane.low, lane.position, lane.end_seen, lane.astray = low, high, high, True
 
     # -- trouble and upkeep -----------------------------------------------------------------------------------------
 
@@ -367,7 +399,7 @@ class Compactor:
     def _release(self) -> None:
         self._held = False
         for partition in self._refetch & self._lanes.keys():
-            self._group.seek(partition, self._lanes[partition].position)
+            self._lanes[partition].astray = True
         self._refetch = set()
         self._group.resume(list(self._lanes))
         _log.info("resumed", extra={"action": "resumed"})
@@ -377,7 +409,8 @@ class Compactor:
         deadline = Deadline(seconds)
         while not deadline.passed() and not (self._stop is not None and self._stop.is_set()):
             late = self._group.poll(deadline.remaining(_POLL))
-            self._refetch |= {record.partition() or 0 for record in late.records} & self._lanes.keys()
+            fetched = {record.partition() or 0 for record in late.records} | late.out_of_range.keys()
+            self._refetch |= fetched & self._lanes.keys()
 
     def _housekeeping(self) -> None:
         now = time.monotonic()
@@ -398,7 +431,10 @@ class Compactor:
     def _commit(self, *, wait: bool) -> None:
         offsets = {p: lane.position for p, lane in self._lanes.items() if lane.coverage is not None}
         if offsets:
-            self._group.commit(offsets, wait=wait)
+            try:
+                self._group.commit(offsets, wait=wait)
+            except ServiceUnavailable as exc:  # nothing depends on it, and whoever stops or hands over must go on
+                _log.warning("offsets not committed: %s", exc, extra={"action": "commit_failed"})
 
     def _watermarks(self, partitions: Iterable[int]) -> dict[int, int]:
         """Return the watermark of each partition: our own lanes', and of the others what the view says."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from threading import Event as Signal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamresults.errors import RecordTooLarge, TopicUnavailable
 from streamresults.store.base import Mark
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("streamresults.compactor")
 HEADER_PREFIX: Final = "sr.dlq."
+#: How a letter that is too large is shortened: 1 leaves its value in place, 2 its key and its own headers too.
+_CUT_ALL: Final = 2
+
+
+class _Sent(NamedTuple):
+    """One letter on its way."""
+
+    cut: int
+    done: Signal
+    answers: list[Acknowledgement]
 
 
 class DeadLetters:
@@ -46,15 +56,10 @@ class DeadLetters:
             TopicUnavailable: Not all were acknowledged in time: write them again before moving on.
         """
         fresh = [letter for letter in unreadable if _place(letter.record) not in self._acknowledged]
-        waits = [(letter, *self._produce(letter)) for letter in fresh]
-        for letter, done, answers in waits:
-            if not done.wait(deadline.remaining()):
-                msg = f"the dead-letter topic {self._name!r} did not acknowledge in {deadline.total:g} s"
-                raise TopicUnavailable(msg)
-            if answers[0].error is not None:
-                msg = f"the dead-letter topic {self._name!r} refused a record: {answers[0].error}"
-                raise TopicUnavailable(msg) from answers[0].error
-            place = f"{self._name}[{answers[0].partition}]@{answers[0].offset}"
+        waits = [(letter, self._produce(letter, 0)) for letter in fresh]
+        for letter, sent in waits:
+            answer = self._acknowledgement(letter, sent, deadline)
+            place = f"{self._name}[{answer.partition}]@{answer.offset}"
             self._acknowledged[_place(letter.record)] = self._mark(letter, place)
         marks = {u.task_id: self._acknowledged[_place(u.record)] for u in unreadable if u.task_id is not None}
         return list(marks.items())
@@ -81,29 +86,47 @@ class DeadLetters:
         )
         return Mark(offset=offset, reason=reason, place=place, keep_until_ms=letter.keep_until_ms)
 
-    def _produce(self, letter: Unreadable) -> tuple[Signal, list[Acknowledgement]]:
-        done = Signal()
-        answers: list[Acknowledgement] = []
+    def _acknowledgement(self, letter: Unreadable, sent: _Sent, deadline: Deadline) -> Acknowledgement:
+        if not sent.done.wait(deadline.remaining()):
+            msg = f"the dead-letter topic {self._name!r} did not acknowledge in {deadline.total:g} s"
+            raise TopicUnavailable(msg)
+        (answer,) = sent.answers
+        if isinstance(answer.error, RecordTooLarge) and sent.cut < _CUT_ALL:
+            return self._acknowledgement(letter, self._produce(letter, sent.cut + 1), deadline)
+        if answer.error is not None:
+            msg = f"the dead-letter topic {self._name!r} refused a record: {answer.error}"
+            raise TopicUnavailable(msg) from answer.error
+        return answer
+
+    def _produce(self, letter: Unreadable, cut: int) -> _Sent:
+        """
+        Queue a letter, shortened as much as the topic demands: what was readable once must not stop its partition.
+
+        The original fitted, with our headers it may not: the bytes stay readable at the position that these name.
+        """
+        sent = _Sent(cut, Signal(), [])
 
         def acknowledged(answer: Acknowledgement) -> None:
-            answers.append(answer)
-            done.set()
+            sent.answers.append(answer)
+            sent.done.set()
 
         key, value = letter.record.key(), letter.record.value()
-        headers = [*_original_headers(letter), *self._own_headers(letter)]
-        raw_key = key if isinstance(key, bytes) else b""
-        try:
-            queued = self._writer.produce(
-                raw_key, value if isinstance(value, bytes) else None, acknowledged, headers=headers
-            )
-        except RecordTooLarge:
-            # The original fitted, with our headers it does not: the bytes stay readable at the position they name.
+        raw_key = key if isinstance(key, bytes) and cut < _CUT_ALL else b""
+        raw_value = value if isinstance(value, bytes) else None
+        headers = [*(_original_headers(letter) if cut < _CUT_ALL else []), *self._own_headers(letter)]
+        if cut:
+            raw_value = b""
             headers.append((HEADER_PREFIX + "value_left_in_place", b"true"))
-            queued = self._writer.produce(raw_key, b"", acknowledged, headers=headers)
+        try:
+            queued = self._writer.produce(raw_key, raw_value, acknowledged, headers=headers)
+        except RecordTooLarge:
+            if cut == _CUT_ALL:
+                raise
+            return self._produce(letter, cut + 1)
         if not queued:
             msg = f"the queue of the dead-letter topic {self._name!r} is full: the brokers do not keep up"
             raise TopicUnavailable(msg)
-        return done, answers
+        return sent
 
     def _own_headers(self, letter: Unreadable) -> Headers:
         record = letter.record

@@ -34,6 +34,8 @@ class Lane:
         self.coverage: Coverage | None = None
         #: The end of the log as far as it is known.
         self.end_seen = position
+        #: The group delivers from elsewhere than ``position``: it must be told before anything is folded.
+        self.astray = False
         self._due = 0.0
 
     def due(self) -> bool:

@@ -234,16 +234,12 @@ def batch_of(log: list[Record], begin: int, end: int) -> LiveBatch:
 def summaries(store: MemoryStore) -> dict[str, Summary]:
     """Return what a view holds."""
     looked = store.view("ns", "topic").look({0: "abc"})[0]
-    return {
-        task: unpack(value).summary for task, value in zip("abc", looked.values, strict=True) if value is not None
-    }
+    return {task: unpack(value).summary for task, value in zip("abc", looked.values, strict=True) if value is not None}
 
 
 @given(st.lists(records, min_size=1, max_size=20), st.lists(moves, max_size=30))
 @settings(max_examples=300, deadline=None)
-def test_several_compactors_leave_the_view_that_one_leaves(
-    log: list[Record], plan: list[tuple[int, int, str]]
-) -> None:
+def test_several_compactors_leave_the_view_that_one_leaves(log: list[Record], plan: list[tuple[int, int, str]]) -> None:
     """However the batches of three compactors interleave, the view is the fold of the log up to the watermark."""
     store = MemoryStore(lambda: NOW)
     view = store.view("ns", "topic")
