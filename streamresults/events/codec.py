@@ -9,6 +9,7 @@ which follows it; everything.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from io import BytesIO
@@ -28,6 +29,8 @@ from streamresults.errors import (
 )
 from streamresults.events.event import NO_PAYLOAD, TASK_ID_MAX_BYTES, Event, ExceptionNode, Payload, Prefix, Reference
 from streamresults.events.schema import HEAD_FIELDS, PREFIX_FIELDS, first_fields, released_versions
+from streamresults.events.shortcuts import encode_plain, rank_and_expiry
+from streamresults.events.states import rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,6 +116,14 @@ class Codec:
         Raises:
             MalformedRecord: A field is out of its range or of the wrong type; the message names it.
         """
+        with suppress(Exception):  # whatever a wrong type raises: the schema's way says what is wrong
+            _check_ranges(event)
+            quick = encode_plain(self._header, event)
+            if quick is not None:
+                return quick
+        return self._encode_by_schema(event)
+
+    def _encode_by_schema(self, event: Event) -> bytes:
         out = BytesIO()
         out.write(self._header)
         try:
@@ -122,6 +133,23 @@ class Codec:
             msg = f"event of task {event.task_id!r} cannot be encoded: {_reason(exc)}"
             raise MalformedRecord(msg) from exc
         return out.getvalue()
+
+    def rank_and_expiry(self, task_id: str, key: bytes, value: bytes) -> tuple[int, int]:
+        """
+        Return what the fold needs of a record: the rank of its state, and ``expires_after_ms``.
+
+        Raises:
+            KeyMismatch: The record's key is not the id inside it.
+            RecordError: It cannot be an event; its schema cannot be found.
+            TopicUnavailable: The place to look for its schema cannot be reached.
+        """
+        quick = rank_and_expiry(self._header, key, value)
+        if quick is not None:
+            return quick
+        prefix = self.decode_prefix(value)
+        check_key(task_id, prefix)
+        self.require(value)
+        return rank(prefix.state, terminal=prefix.terminal), prefix.expires_after_ms
 
     def is_known(self, value: bytes) -> bool:
         """Tell whether a record's schema is at hand, without looking for it; ``False`` for bytes that are no record."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamresults.events.codec import check_key, task_id_of
+from streamresults.events.codec import task_id_of
 from streamresults.events.fold import NEVER, Best, event_summary, tombstone_summary
-from streamresults.events.states import rank
 
 if TYPE_CHECKING:
     from streamresults.events.codec import Codec
@@ -40,10 +39,8 @@ def summarize(
     if value is None:
         return task_id, tombstone_summary(offset, kept_until)
     assert isinstance(value, bytes)
-    prefix = codec.decode_prefix(value)
-    check_key(task_id, prefix)
-    codec.require(value)
-    expires = min(appended_ms + prefix.expires_after_ms, kept_until) if prefix.expires_after_ms else kept_until
+    assert key is not None
+    rank, expires_after_ms = codec.rank_and_expiry(task_id, task_id.encode() if isinstance(key, str) else key, value)
+    expires = min(appended_ms + expires_after_ms, kept_until) if expires_after_ms else kept_until
     kept = value if len(value) <= inline_max else None
-    best = Best(rank(prefix.state, terminal=prefix.terminal), offset, appended_ms, expires, kept)
-    return task_id, event_summary(best)
+    return task_id, event_summary(Best(rank, offset, appended_ms, expires, kept))

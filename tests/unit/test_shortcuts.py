@@ -1,0 +1,85 @@
+"""
+The ways written by hand are the schema's way, only shorter.
+
+We test these aspects: every event is written to the same bytes; what the fold needs is read as the whole prefix reads
+it; and no broken record is read at all that the schema's way would refuse.
+"""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from streamresults.errors import StreamResultsError
+from streamresults.events.codec import MAGIC, Codec, check_key, task_id_of
+from streamresults.events.event import Event, Payload
+from streamresults.events.shortcuts import encode_plain, rank_and_expiry
+from streamresults.events.states import rank
+from tests.strategies import events
+
+CODEC = Codec()
+HEADER = MAGIC + CODEC.fingerprint
+
+
+def by_schema(key: bytes, value: bytes) -> tuple[int, int] | None:
+    """Read what the fold needs through the schema; None for a record that is refused."""
+    try:
+        prefix = CODEC.decode_prefix(value)
+        check_key(task_id_of(key), prefix)
+        CODEC.require(value)
+    except StreamResultsError:
+        return None
+    return rank(prefix.state, terminal=prefix.terminal), prefix.expires_after_ms
+
+
+@given(events)
+@settings(max_examples=500)
+def test_events_are_written_to_the_same_bytes(event: Event) -> None:
+    """Byte for byte what fastavro writes, or left to it."""
+    quick = encode_plain(HEADER, event)
+
+    assert quick is None or quick == CODEC._encode_by_schema(event)
+
+
+def test_an_ordinary_event_takes_the_short_way() -> None:
+    """Else the property above would hold of nothing."""
+    event = Event(task_id="a", state="SUCCESS", payload=Payload(content_type="application/json", body=b"1"))
+
+    assert encode_plain(HEADER, event) is not None
+    assert rank_and_expiry(HEADER, b"a", CODEC.encode(event)) is not None
+
+
+@given(events)
+@settings(max_examples=500)
+@example(Event(task_id="t" * 63, state="S" * 63, expires_after_ms=2**62))
+@example(Event(task_id="t" * 64, state="S" * 64, attempt=64))
+def test_the_fold_reads_what_the_schema_reads(event: Event) -> None:
+    """The rank and the expiry are those of the whole prefix."""
+    key, value = event.task_id.encode(), CODEC.encode(event)
+    quick = rank_and_expiry(HEADER, key, value)
+
+    assert quick in {None, by_schema(key, value)}
+
+
+@given(events, st.integers(0, 2**32))
+@settings(max_examples=500)
+def test_no_broken_record_slips_through(event: Event, seed: int) -> None:
+    """Whatever a byte becomes, wherever a record is cut: the short way says what the schema's way says, or nothing."""
+    dice = random.Random(seed)
+    key, value = event.task_id.encode(), CODEC.encode(event)
+    for _ in range(20):
+        at = dice.randrange(min(len(value), 120))
+        broken = value[:at] + bytes([dice.randrange(256)]) + value[at + 1 :]
+        for one in (broken, value[:at]):
+            quick = rank_and_expiry(HEADER, key, one)
+
+            assert quick is None or quick == by_schema(key, one)
+
+
+@given(events, events)
+def test_another_tasks_key_is_not_believed(one: Event, other: Event) -> None:
+    """A record under a key that is not the id inside it takes the way that refuses it."""
+    if one.task_id != other.task_id:
+        assert rank_and_expiry(HEADER, other.task_id.encode(), CODEC.encode(one)) is None
