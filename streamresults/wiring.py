@@ -227,6 +227,7 @@ class Wiring:
             ConfigurationError: A setting of the topic breaks a promise; the message has the command that mends it.
         """
         from streamresults.compactor import Compactor, CompactorOptions
+        from streamresults.compactor.backfill import Backfill
         from streamresults.compactor.dead_letters import DeadLetters
         from streamresults.compactor.folding import FoldLimits
 
@@ -236,24 +237,33 @@ class Wiring:
         self._check_contract(inspector)
         namespace = self.namespace(about)
         group = settings.group or f"{namespace}.{settings.topic}.compactor"
-        letters = DeadLetters(broker.writer(settings.dead_letter_topic), settings.dead_letter_topic, settings.topic)
+        letters = broker.writer(settings.dead_letter_topic)
+        limits = FoldLimits(
+            retention_ms=self.retention_ms(inspector),
+            inline_max=settings.inline_max,
+            batch_events=settings.batch_events,
+            batch_bytes=settings.batch_bytes,
+        )
+        backfill = Backfill(
+            open_reader=lambda: broker.reader(settings.topic, bulk=True),
+            inspector=inspector,
+            codec=self.codec(),
+            dead_letters=DeadLetters(letters, settings.dead_letter_topic, settings.topic),
+            limits=limits,
+        )
         return Compactor(
             group=broker.group(settings.topic, group),
             inspector=inspector,
             store=self.store(),
             codec=self.codec(),
-            dead_letters=letters,
+            dead_letters=DeadLetters(letters, settings.dead_letter_topic, settings.topic),
+            backfill=backfill,
             options=CompactorOptions(
                 namespace=namespace,
                 from_earliest=from_earliest,
                 allow_eviction=settings.allow_eviction,
                 rewind_max=settings.rewind_max,
-                limits=FoldLimits(
-                    retention_ms=self.retention_ms(inspector),
-                    inline_max=settings.inline_max,
-                    batch_events=settings.batch_events,
-                    batch_bytes=settings.batch_bytes,
-                ),
+                limits=limits,
             ),
         )
 

@@ -6,7 +6,15 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streamresults.errors import DeadLettered, NoResult, NotYetCovered, RemoteTaskError, UnknownTask
+from streamresults.errors import (
+    DeadLettered,
+    NoResult,
+    NotYetCovered,
+    RecordError,
+    RemoteTaskError,
+    ServiceUnavailable,
+    UnknownTask,
+)
 from streamresults.events import states
 from streamresults.events.revive import revive
 
@@ -93,7 +101,10 @@ class Result:
         """The fields that every version of the schema begins with."""
         if self._value is None:
             raise self._missing()
-        return self._decoding.codec.decode_prefix(self._value)
+        try:
+            return self._head[0]  # one decoding serves state and result
+        except (RecordError, ServiceUnavailable):
+            return self._decoding.codec.decode_prefix(self._value)
 
     @cached_property
     def event(self) -> Event:

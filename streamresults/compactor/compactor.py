@@ -15,20 +15,21 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from streamresults.compactor.folding import FoldLimits, fold_records
-from streamresults.compactor.lane import Lane
+from streamresults.compactor.live import LiveLanes
 from streamresults.deadline import Deadline
 from streamresults.errors import ConfigurationError, ServiceUnavailable, StoreOutOfMemory, TopicMismatch
-from streamresults.store.base import Descriptor, LiveBatch
-from streamresults.store.coverage import FORMAT, Outcome
+from streamresults.store.base import Descriptor
+from streamresults.store.coverage import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from threading import Event as Signal
 
+    from streamresults.compactor.backfill import Backfill
     from streamresults.compactor.dead_letters import DeadLetters
+    from streamresults.compactor.folding import FoldLimits
     from streamresults.events.codec import Codec
-    from streamresults.store.base import BatchReply, Store
+    from streamresults.store.base import Store
     from streamresults.topic.base import Record, TopicDescription, TopicGroup, TopicInspector, Watermarks
 
 _log: Final = logging.getLogger("streamresults.compactor")
@@ -39,6 +40,9 @@ _RETRY_FIRST: Final = 0.1
 _RETRY_LONGEST: Final = 2.0
 #: Seconds that brokers get to answer a question, and the dead-letter topic to acknowledge.
 _ANSWER: Final = 15.0
+#: Seconds that the live lane may be behind before back-fill yields to it. Shorter stops back-fill at every burst,
+#: longer delays new results.
+_YIELD_AFTER: Final = 0.2
 #: Seconds between commits. They are for lag tools alone: more often buys nothing, less often shows old lag.
 _COMMIT_EVERY: Final = 1.0
 #: Seconds between readings of the low watermarks. An old one makes a rewind end at an offset that is gone, which is
@@ -74,6 +78,7 @@ class Compactor:
         codec: Codec,
         dead_letters: DeadLetters,
         options: CompactorOptions,
+        backfill: Backfill | None = None,
     ) -> None:
         self._group: Final = group
         self._inspector: Final = inspector
@@ -81,13 +86,12 @@ class Compactor:
         self._codec: Final = codec
         self._dead_letters: Final = dead_letters
         self._options: Final = options
-        self._lanes: Final[dict[int, Lane]] = {}
+        self._backfill: Final = backfill
         self._held = False
-        #: A view had to be begun, so what stands beside it is gone too.
-        self._descriptor_lost = False
         #: Partitions of which records arrived while everything was paused: they are read again from their position.
         self._refetch: set[int] = set()
         self._stop: Signal | None = None
+        self._deadline = Deadline(None)
         self._committed_at = self._low_read_at = time.monotonic()
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -112,7 +116,7 @@ class Compactor:
 
     def run_once(self, stop: Signal, timeout: float | None = None) -> dict[int, int]:
         """
-        Fold up to the end that the log has now, return the watermarks, and leave the group.
+        Fold up to the end that the log has now, complete the view, return the watermarks, and leave the group.
 
         Partitions that another compactor holds are waited for through the view.
 
@@ -120,13 +124,13 @@ class Compactor:
             ServiceUnavailable: The end was not reached in ``timeout`` seconds.
         """
         description = self._start(stop)
-        deadline = Deadline(timeout)
+        self._deadline = deadline = Deadline(timeout)
         goal = self._inspector.ends(list(range(description.partitions)), Deadline(_ANSWER))
         try:
             while not stop.is_set():
                 self._step(_POLL)
                 reached = self._watermarks(goal)
-                if all(reached.get(partition, -1) >= end for partition, end in goal.items()):
+                if all(reached.get(p, -1) >= end for p, end in goal.items()) and not self._live.incomplete():
                     return reached
                 if deadline.passed():
                     missing = {p: (reached.get(p), end) for p, end in goal.items() if reached.get(p, -1) < end}
@@ -147,8 +151,21 @@ class Compactor:
                 f"{known.cluster_id}, this is {description.cluster_id}. Choose another namespace"
             )
             raise TopicMismatch(msg)
-        self._view = self._store.view(self._options.namespace, description.topic_id)
         self._description = description
+        self._view = self._store.view(self._options.namespace, description.topic_id)
+        self._live = LiveLanes(
+            view=self._view,
+            codec=self._codec,
+            inspector=self._inspector,
+            dead_letters=self._dead_letters,
+            limits=self._options.limits,
+            rewind_max=self._options.rewind_max,
+            group=self._group,
+            describe=self._write_descriptor,
+            backfill=self._backfill,
+        )
+        if self._backfill is not None:
+            self._backfill.begin(self._view)
         self._write_descriptor()
         self._group.join(self)
         _log.info(
@@ -187,6 +204,8 @@ class Compactor:
 
     def _finish(self) -> None:
         _log.info("compactor stopping", extra={"action": "compactor_stopping"})
+        if self._backfill is not None:
+            self._backfill.close()
         self._commit(wait=True)
         self._group.close()
         self._dead_letters.close(Deadline(_ANSWER))
@@ -200,8 +219,7 @@ class Compactor:
         """Begin at the end of the log: the first reply of the view says where to go on."""
         marks = self._bounds(partitions)
         for partition in partitions:
-            low, high = marks[partition]
-            self._lanes[partition] = Lane(partition, high, low, from_low=self._options.from_earliest)
+            self._live.add(partition, marks[partition], from_low=self._options.from_earliest)
         if self._held:
             self._group.pause(partitions)
         _log.info("partitions assigned: %s", sorted(partitions), extra={"action": "partitions_assigned"})
@@ -227,8 +245,7 @@ class Compactor:
         self._drop(partitions, "lost")
 
     def _drop(self, partitions: Sequence[int], how: str) -> None:
-        for partition in partitions:
-            self._lanes.pop(partition, None)
+        self._live.drop(partitions)
         _log.info("partitions %s: %s", how, sorted(partitions), extra={"action": f"partitions_{how}"})
 
     # -- one round --------------------------------------------------------------------------------------------------
@@ -238,12 +255,9 @@ class Compactor:
         arrived: dict[int, list[Record]] = {}
         for record in polled.records:
             arrived.setdefault(record.partition() or 0, []).append(record)
-        for partition, end in polled.ends.items():
-            lane = self._lanes.get(partition)
-            if lane is not None:
-                lane.end_seen = max(lane.end_seen, end)
-        for partition in polled.out_of_range:
-            self._restart_at_end(partition)
+        self._live.saw(arrived, polled.ends)
+        for partition in polled.out_of_range.keys() & self._live.lanes.keys():
+            self._live.restart(partition, self._bounds([partition])[partition])
         self._patiently(arrived, dict(polled.ends))
         self._housekeeping()
 
@@ -252,139 +266,19 @@ class Compactor:
         pause = _RETRY_FIRST
         while True:
             try:
-                self._fold(arrived, ends)
+                self._live.fold(arrived, ends)
             except ServiceUnavailable as exc:
                 self._hold(exc)
                 self._wait_serving(pause)
                 pause = min(pause * 2, _RETRY_LONGEST)
+                if self._deadline.passed():
+                    raise
                 if self._stop is not None and self._stop.is_set():
                     return
             else:
-                self._dead_letters.folded()
                 if self._held:
                     self._release()
                 return
-
-    def _fold(self, arrived: dict[int, list[Record]], ends: dict[int, int]) -> None:
-        """Write everything that arrived, and the empty batches that are due, in one round trip."""
-        batches = []
-        for partition, lane in list(self._lanes.items()):
-            if lane.astray:
-                self._reposition(lane, arrived, ends)
-            fresh = [record for record in arrived.get(partition, ()) if (record.offset() or 0) >= lane.position]
-            batches += self._batches(lane, fresh, ends.get(partition, 0))
-        if batches:
-            replies = self._view.apply(batches)
-            for batch, reply in zip(batches, replies, strict=True):
-                self._replied(self._lanes[batch.partition], batch, reply)
-            for lane in {batch.partition: self._lanes[batch.partition] for batch in batches}.values():
-                if lane.position > lane.end_seen:
-                    self._check_loss(lane)
-                if lane.astray:
-                    self._reposition(lane, arrived, ends)
-        if self._descriptor_lost:
-            self._write_descriptor()
-            self._descriptor_lost = False
-
-    def _batches(self, lane: Lane, records: Sequence[Record], end: int) -> list[LiveBatch]:
-        begin, batches = lane.position, []
-        if records:
-            lane.end_seen = max(lane.end_seen, (records[-1].offset() or 0) + 1)
-            for segment in fold_records(records, self._codec, self._options.limits):
-                marks = self._dead_letters.write(segment.unreadable, Deadline(_ANSWER)) if segment.unreadable else []
-                claim = lane.claim(begin, segment.end, self._options.rewind_max)
-                batches.append(LiveBatch(lane.partition, claim, segment.entries, marks))
-                begin = segment.end
-        if end > begin or (not batches and lane.due()):
-            # Moves the watermark over transaction markers, tells that we are alive, and notices a view that was lost.
-            claim = lane.claim(begin, max(begin, end), self._options.rewind_max)
-            batches.append(LiveBatch(lane.partition, claim, ()))
-        return batches
-
-    def _replied(self, lane: Lane, batch: LiveBatch, reply: BatchReply) -> None:
-        lane.replied(reply.coverage)
-        if reply.began:
-            self._began(lane, reply)
-        if reply.outcome is Outcome.APPLIED:
-            return
-        lane.astray = True
-        _log.info(
-            "partition %d goes on at %d, not at %d: the view is %s",
-            lane.partition,
-            lane.position,
-            batch.claim.begin,
-            "ahead" if reply.outcome is Outcome.BEHIND else "behind",
-            extra={"action": "repositioned", "partition": lane.partition, "offset": lane.position},
-        )
-
-    def _reposition(self, lane: Lane, arrived: dict[int, list[Record]], ends: dict[int, int]) -> None:
-        """
-        Have the group deliver from the view's watermark on.
-
-        What arrived from elsewhere is dropped first: folded behind that watermark it would leave a hole.
-        """
-        arrived.pop(lane.partition, None)
-        ends.pop(lane.partition, None)
-        self._group.seek(lane.partition, lane.position)
-        lane.astray = False
-        lane.hurry()
-
-    def _began(self, lane: Lane, reply: BatchReply) -> None:
-        coverage = reply.coverage
-        self._descriptor_lost = True
-        hint = (
-            ""
-            if coverage.complete
-            else (
-                f"; [{coverage.target}, {coverage.start}) is not covered: misses there are answered NotYetCovered. "
-                "To cover it, flush the view and run: streamresults compactor run --from earliest"
-            )
-        )
-        _log.warning(
-            "partition %d: no view to continue, a generation begins at %d%s",
-            lane.partition,
-            coverage.start,
-            hint,
-            extra={"action": "generation_began", "partition": lane.partition, "offset": coverage.start},
-        )
-
-    def _check_loss(self, lane: Lane) -> None:
-        """Ask where the log ends now, after the watermark was read: it is beyond all that was seen of the log."""
-        assert lane.coverage is not None
-        end = self._inspector.ends([lane.partition], Deadline(_ANSWER))[lane.partition]
-        lane.end_seen = max(lane.end_seen, end)
-        if lane.coverage.watermark <= end:
-            return
-        _log.critical(
-            "partition %d: the log ends at %d, but the view has folded up to %d: acknowledged records were lost. "
-            "A new generation begins at the log's end",
-            lane.partition,
-            end,
-            lane.coverage.watermark,
-            extra={"action": "log_lost_records", "partition": lane.partition, "offset": end},
-        )
-        claim = lane.proof_of_loss(lane.coverage, end)
-        (reply,) = self._view.apply([LiveBatch(lane.partition, claim, ())])
-        lane.replied(reply.coverage)
-        lane.astray = True
-        if reply.began:
-            self._began(lane, reply)
-
-    def _restart_at_end(self, partition: int) -> None:
-        """Start at the log's end, as the log does not hold our position; the view says where to go on."""
-        lane = self._lanes.get(partition)
-        if lane is None:
-            return
-        low, high = self._bounds([partition])[partition]
-        _log.warning(
-            "partition %d: the log holds [%d, %d) and not offset %d",
-            partition,
-            low,
-            high,
-            lane.position,
-            extra={"action": "out_of_range", "partition": partition, "offset": lane.position},
-        )
-        lane.low, lane.position, lane.end_seen, lane.astray = low, high, high, True
 
     # -- trouble and upkeep -----------------------------------------------------------------------------------------
 
@@ -392,16 +286,16 @@ class Compactor:
         if self._held:
             return
         self._held = True
-        self._group.pause(list(self._lanes))
+        self._group.pause(list(self._live.lanes))
         action = "paused_out_of_memory" if isinstance(exc, StoreOutOfMemory) else "paused"
         _log.error("paused, nothing is lost: %s", exc, extra={"action": action})
 
     def _release(self) -> None:
         self._held = False
-        for partition in self._refetch & self._lanes.keys():
-            self._lanes[partition].astray = True
+        for partition in self._refetch & self._live.lanes.keys():
+            self._live.lanes[partition].astray = True
         self._refetch = set()
-        self._group.resume(list(self._lanes))
+        self._group.resume(list(self._live.lanes))
         _log.info("resumed", extra={"action": "resumed"})
 
     def _wait_serving(self, seconds: float) -> None:
@@ -410,10 +304,13 @@ class Compactor:
         while not deadline.passed() and not (self._stop is not None and self._stop.is_set()):
             late = self._group.poll(deadline.remaining(_POLL))
             fetched = {record.partition() or 0 for record in late.records} | late.out_of_range.keys()
-            self._refetch |= fetched & self._lanes.keys()
+            self._refetch |= fetched & self._live.lanes.keys()
 
     def _housekeeping(self) -> None:
         now = time.monotonic()
+        if self._backfill is not None:
+            behind = any(lane.lagging(_YIELD_AFTER) for lane in self._live.lanes.values())
+            self._backfill.let(go_on=not behind)
         if now - self._committed_at >= _COMMIT_EVERY:
             self._committed_at = now
             self._commit(wait=False)
@@ -423,13 +320,13 @@ class Compactor:
 
     def _read_low_watermarks(self) -> None:
         try:
-            for partition, (low, _) in self._inspector.watermarks(list(self._lanes), Deadline(1.0)).items():
-                self._lanes[partition].low = low
+            for partition, (low, _) in self._inspector.watermarks(list(self._live.lanes), Deadline(1.0)).items():
+                self._live.lanes[partition].low = low
         except ServiceUnavailable:
             _log.debug("low watermarks not read; the next round tries again")
 
     def _commit(self, *, wait: bool) -> None:
-        offsets = {p: lane.position for p, lane in self._lanes.items() if lane.coverage is not None}
+        offsets = self._live.positions()
         if offsets:
             try:
                 self._group.commit(offsets, wait=wait)
@@ -438,8 +335,8 @@ class Compactor:
 
     def _watermarks(self, partitions: Iterable[int]) -> dict[int, int]:
         """Return the watermark of each partition: our own lanes', and of the others what the view says."""
-        reached = {p: lane.position for p, lane in self._lanes.items() if lane.coverage is not None}
-        others = [p for p in partitions if p not in self._lanes]
+        reached = self._live.positions()
+        others = [p for p in partitions if p not in self._live.lanes]
         if others:
             try:
                 looked = self._view.look({p: [] for p in others})

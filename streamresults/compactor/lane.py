@@ -36,7 +36,21 @@ class Lane:
         self.end_seen = position
         #: The group delivers from elsewhere than ``position``: it must be told before anything is folded.
         self.astray = False
+        #: Since when records have been waiting behind what is folded; ``None`` while the end is reached.
+        self.behind_since: float | None = None
         self._due = 0.0
+
+    def saw(self, *, arrived: bool, end: int | None) -> None:
+        """Note what a poll brought: records, and the log's end if they reach it."""
+        if end is not None:
+            self.end_seen = max(self.end_seen, end)
+            self.behind_since = None
+        elif arrived and self.behind_since is None:
+            self.behind_since = time.monotonic()
+
+    def lagging(self, seconds: float) -> bool:
+        """Tell whether the end has not been reached for so long."""
+        return self.behind_since is not None and time.monotonic() - self.behind_since > seconds
 
     def due(self) -> bool:
         """Tell whether an empty batch is due."""

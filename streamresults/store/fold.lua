@@ -10,6 +10,7 @@
 local COVERAGE = '>Bc8i8i8i8i8'
 local HEAD = '>BBBi8i8i8i8i8i8i8'
 local HEAD_SIZE = 59
+local KEEP_AT = 52
 local NEVER = 9007199254740991
 local READY, SUCCESS = 3, 4
 
@@ -62,7 +63,9 @@ local function fold_in(at, generation, backwards)
     local key, entry = KEYS[3 + i], ARGV[at + 3 + i]
     local stored = redis.call('GET', key)
     local keep, rank, best
-    if stored and string.sub(stored, 1, 8) == generation then
+    if not stored and not interested then
+      keep = struct.unpack('>i8', entry, KEEP_AT)
+    elseif stored and string.sub(stored, 1, 8) == generation then
       stored = string.sub(stored, 9)
       if backwards then
         entry, keep, rank, best = combine(entry, stored)

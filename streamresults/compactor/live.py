@@ -1,0 +1,214 @@
+"""
+The live lane: what has just arrived goes into the view, in one round trip, each batch with its coverage.
+
+A reply always says where the partition's view is; that is where its next batch begins, whatever became of the last.
+Nothing here waits for a service that is away: it raises, and may be called again with the same records.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from streamresults.compactor.folding import fold_records
+from streamresults.compactor.lane import Lane
+from streamresults.deadline import Deadline
+from streamresults.store.base import LiveBatch
+from streamresults.store.coverage import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from streamresults.compactor.backfill import Backfill
+    from streamresults.compactor.dead_letters import DeadLetters
+    from streamresults.compactor.folding import FoldLimits
+    from streamresults.events.codec import Codec
+    from streamresults.store.base import BatchReply, View
+    from streamresults.topic.base import Record, TopicGroup, TopicInspector, Watermarks
+
+_log: Final = logging.getLogger("streamresults.compactor")
+#: Seconds that brokers get to answer a question, and the dead-letter topic to acknowledge.
+_ANSWER: Final = 15.0
+
+
+class LiveLanes:
+    """
+    The lanes of the partitions that one compactor holds. One thread makes all calls.
+
+    Args:
+        group: Told where to deliver on from, when the view is elsewhere than was thought.
+        describe: Writes the view's descriptor; called when a generation began, as what stands beside it may be gone.
+        backfill: Completes what a generation lacks; ``None`` leaves it.
+    """
+
+    def __init__(
+        self,
+        *,
+        view: View,
+        codec: Codec,
+        inspector: TopicInspector,
+        dead_letters: DeadLetters,
+        limits: FoldLimits,
+        rewind_max: int,
+        group: TopicGroup,
+        describe: Callable[[], None],
+        backfill: Backfill | None,
+    ) -> None:
+        self.lanes: Final[dict[int, Lane]] = {}
+        self._view: Final = view
+        self._codec: Final = codec
+        self._inspector: Final = inspector
+        self._dead_letters: Final = dead_letters
+        self._limits: Final = limits
+        self._rewind_max: Final = rewind_max
+        self._group: Final = group
+        self._describe: Final = describe
+        self._backfill: Final = backfill
+        self._descriptor_lost = False
+
+    def add(self, partition: int, marks: Watermarks, *, from_low: bool) -> None:
+        """Take a partition over, at the end of the log: the first reply says where to go on."""
+        self.lanes[partition] = Lane(partition, marks.high, marks.low, from_low=from_low)
+
+    def drop(self, partitions: Sequence[int]) -> None:
+        """Let go of partitions, with what is under way."""
+        for partition in partitions:
+            self.lanes.pop(partition, None)
+        if self._backfill is not None:
+            self._backfill.drop(partitions)
+
+    def saw(self, arrived: Mapping[int, Sequence[Record]], ends: Mapping[int, int]) -> None:
+        """Note how far the log goes, and which partitions are behind it."""
+        for partition, lane in self.lanes.items():
+            lane.saw(arrived=partition in arrived, end=ends.get(partition))
+
+    def fold(self, arrived: dict[int, list[Record]], ends: dict[int, int]) -> None:
+        """
+        Write everything that arrived, and the empty batches that are due, in one round trip.
+
+        What must not be folded after all is taken out of ``arrived`` and ``ends``.
+
+        Raises:
+            ServiceUnavailable: A service did not answer; what was written may be written again.
+        """
+        batches = []
+        for partition, lane in list(self.lanes.items()):
+            if lane.astray:
+                self._reposition(lane, arrived, ends)
+            fresh = [record for record in arrived.get(partition, ()) if (record.offset() or 0) >= lane.position]
+            batches += self._batches(lane, fresh, ends.get(partition, 0))
+        if batches:
+            replies = self._view.apply(batches)
+            for batch, reply in zip(batches, replies, strict=True):
+                self._replied(self.lanes[batch.partition], batch, reply)
+            for lane in {batch.partition: self.lanes[batch.partition] for batch in batches}.values():
+                if lane.position > lane.end_seen:
+                    self._check_loss(lane)
+                if lane.astray:
+                    self._reposition(lane, arrived, ends)
+        if self._descriptor_lost:
+            self._describe()
+            self._descriptor_lost = False
+        self._dead_letters.folded()
+
+    def restart(self, partition: int, marks: Watermarks) -> None:
+        """Start at the log's end, as the log does not hold our position; the view says where to go on."""
+        lane = self.lanes[partition]
+        _log.warning(
+            "partition %d: the log holds [%d, %d) and not offset %d",
+            partition,
+            marks.low,
+            marks.high,
+            lane.position,
+            extra={"action": "out_of_range", "partition": partition, "offset": lane.position},
+        )
+        lane.low, lane.position, lane.end_seen, lane.astray = marks.low, marks.high, marks.high, True
+
+    def positions(self) -> dict[int, int]:
+        """Return the next offset to fold of every partition whose view has answered."""
+        return {p: lane.position for p, lane in self.lanes.items() if lane.coverage is not None}
+
+    def incomplete(self) -> list[int]:
+        """Return the partitions whose view lacks something that the log still holds."""
+        return [p for p, lane in self.lanes.items() if lane.coverage is None or not lane.coverage.complete]
+
+    # -- batches ----------------------------------------------------------------------------------------------------
+
+    def _batches(self, lane: Lane, records: Sequence[Record], end: int) -> list[LiveBatch]:
+        begin, batches = lane.position, []
+        if records:
+            lane.end_seen = max(lane.end_seen, (records[-1].offset() or 0) + 1)
+            for segment in fold_records(records, self._codec, self._limits):
+                marks = self._dead_letters.write(segment.unreadable, Deadline(_ANSWER)) if segment.unreadable else []
+                claim = lane.claim(begin, segment.end, self._rewind_max)
+                batches.append(LiveBatch(lane.partition, claim, segment.entries, marks))
+                begin = segment.end
+        if end > begin or (not batches and lane.due()):
+            # Moves the watermark over transaction markers, tells that we are alive, and notices a view that was lost.
+            claim = lane.claim(begin, max(begin, end), self._rewind_max)
+            batches.append(LiveBatch(lane.partition, claim, ()))
+        return batches
+
+    def _replied(self, lane: Lane, batch: LiveBatch, reply: BatchReply) -> None:
+        lane.replied(reply.coverage)
+        if reply.began:
+            self._began(lane, reply)
+        if self._backfill is not None:
+            self._backfill.update(lane.partition, reply.coverage)
+        if reply.outcome is Outcome.APPLIED:
+            return
+        lane.astray = True
+        _log.info(
+            "partition %d goes on at %d, not at %d: the view is %s",
+            lane.partition,
+            lane.position,
+            batch.claim.begin,
+            "ahead" if reply.outcome is Outcome.BEHIND else "behind",
+            extra={"action": "repositioned", "partition": lane.partition, "offset": lane.position},
+        )
+
+    def _reposition(self, lane: Lane, arrived: dict[int, list[Record]], ends: dict[int, int]) -> None:
+        """
+        Have the group deliver from the view's watermark on.
+
+        What arrived from elsewhere is dropped first: folded behind that watermark it would leave a hole.
+        """
+        arrived.pop(lane.partition, None)
+        ends.pop(lane.partition, None)
+        self._group.seek(lane.partition, lane.position)
+        lane.astray = False
+        lane.hurry()
+
+    def _began(self, lane: Lane, reply: BatchReply) -> None:
+        coverage = reply.coverage
+        self._descriptor_lost = True
+        missing = f"; [{coverage.target}, {coverage.start}) is not covered yet, misses there are answered NotYetCovered"
+        _log.warning(
+            "partition %d: no view to continue, a generation begins at %d%s",
+            lane.partition,
+            coverage.start,
+            "" if coverage.complete else missing,
+            extra={"action": "generation_began", "partition": lane.partition, "offset": coverage.start},
+        )
+
+    def _check_loss(self, lane: Lane) -> None:
+        """Ask where the log ends now, after the watermark was read: it is beyond all that was seen of the log."""
+        assert lane.coverage is not None
+        end = self._inspector.ends([lane.partition], Deadline(_ANSWER))[lane.partition]
+        lane.end_seen = max(lane.end_seen, end)
+        if lane.coverage.watermark <= end:
+            return
+        _log.critical(
+            "partition %d: the log ends at %d, but the view has folded up to %d: acknowledged records were lost. "
+            "A new generation begins at the log's end",
+            lane.partition,
+            end,
+            lane.coverage.watermark,
+            extra={"action": "log_lost_records", "partition": lane.partition, "offset": end},
+        )
+        claim = lane.proof_of_loss(lane.coverage, end)
+        (reply,) = self._view.apply([LiveBatch(lane.partition, claim, ())])
+        lane.replied(reply.coverage)
+        lane.astray = True
+        if reply.began:
+            self._began(lane, reply)
