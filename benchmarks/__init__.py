@@ -1,0 +1,1 @@
+"""Measures streamresults beside bare client libraries, on real Kafka and real Redis; asserts nothing."""

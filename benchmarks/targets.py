@@ -1,0 +1,42 @@
+"""What the figures are aimed at: information in the table, never an assertion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from benchmarks.measure import Row
+
+
+class Target(NamedTuple):
+    """One aim: a ratio unless it says value, a least one unless it says at most."""
+
+    bound: float
+    at_most: bool = False
+    of_value: bool = False
+
+    def __str__(self) -> str:
+        return f"{'<=' if self.at_most else '>='} {self.bound:g}"
+
+    def verdict(self, row: Row) -> str:
+        """Return ``ok`` or ``MISS``; nothing when there is no figure."""
+        figure = row.value if self.of_value else row.ratio
+        if figure is None:
+            return ""
+        return "ok" if (figure <= self.bound if self.at_most else figure >= self.bound) else "MISS"
+
+
+TARGETS: Final = {
+    "publish_pipelined": Target(0.7),
+    "publish_sync": Target(0.6),
+    "publish_first": Target(1.3, at_most=True),
+    "join_first_in_partition": Target(40, at_most=True, of_value=True),
+    "import_ms": Target(120, at_most=True, of_value=True),
+    "cli_help_ms": Target(150, at_most=True, of_value=True),
+    "compactor": Target(0.5),
+    "join_p50": Target(1.5, at_most=True),
+    "join_p99": Target(1.5, at_most=True),
+    "view_wait_p50": Target(4, at_most=True),
+    "lookup_one": Target(0.6),
+    "lookup_1000": Target(0.9),
+}
