@@ -206,6 +206,7 @@ class Compactor:
         _log.info("compactor stopping", extra={"action": "compactor_stopping"})
         if self._backfill is not None:
             self._backfill.close()
+        self._live.close()
         self._commit(wait=True)
         self._group.close()
         self._dead_letters.close(Deadline(_ANSWER))

@@ -13,7 +13,7 @@ from streamresults.events.summarize import summarize
 from streamresults.store.value import pack_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from streamresults.events.codec import Codec
     from streamresults.topic.base import Record
@@ -47,14 +47,13 @@ class Segment(NamedTuple):
     unreadable: list[Unreadable]
 
 
-def fold_records(records: Sequence[Record], codec: Codec, limits: FoldLimits) -> list[Segment]:
+def fold_records(records: Sequence[Record], codec: Codec, limits: FoldLimits) -> Iterator[Segment]:
     """
-    Fold neighbouring records of one partition into segments, each small enough for one script.
+    Fold neighbouring records of one partition into segments, each small enough for one script, one by one.
 
     Raises:
         TopicUnavailable: A record names a schema that is not built in, and the schemas topic cannot be read.
     """
-    segments = []
     summaries: dict[str, Summary] = {}
     unreadable: list[Unreadable] = []
     events = size = end = 0
@@ -63,7 +62,7 @@ def fold_records(records: Sequence[Record], codec: Codec, limits: FoldLimits) ->
         value = record.value()
         length = len(value) if value is not None else 0
         if events and (events >= limits.batch_events or size + length > limits.batch_bytes):
-            segments.append(_segment(end, summaries, unreadable))
+            yield _segment(end, summaries, unreadable)
             summaries, unreadable, events, size = {}, [], 0, 0
         try:
             task_id, summary = summarize(
@@ -81,8 +80,7 @@ def fold_records(records: Sequence[Record], codec: Codec, limits: FoldLimits) ->
             earlier = summaries.get(task_id)
             summaries[task_id] = summary if earlier is None else combine(earlier, summary)
         events, size, end = events + 1, size + length, offset + 1
-    segments.append(_segment(end, summaries, unreadable))
-    return segments
+    yield _segment(end, summaries, unreadable)
 
 
 def _segment(end: int, summaries: dict[str, Summary], unreadable: list[Unreadable]) -> Segment:

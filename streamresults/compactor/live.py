@@ -8,6 +8,7 @@ Nothing here waits for a service that is away: it raises, and may be called agai
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Final
 
 from streamresults.compactor.folding import fold_records
@@ -17,7 +18,8 @@ from streamresults.store.base import LiveBatch
 from streamresults.store.coverage import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from streamresults.compactor.backfill import Backfill
     from streamresults.compactor.dead_letters import DeadLetters
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("streamresults.compactor")
 #: Seconds that brokers get to answer a question, and the dead-letter topic to acknowledge.
 _ANSWER: Final = 15.0
+#: Events folded before they are sent off while folding goes on. Fewer cost a round trip each, more leave Redis idle.
+_SEND_AHEAD: Final = 500
 
 
 class LiveLanes:
@@ -65,6 +69,11 @@ class LiveLanes:
         self._describe: Final = describe
         self._backfill: Final = backfill
         self._descriptor_lost = False
+        self._sender: Final = ThreadPoolExecutor(1, thread_name_prefix="streamresults-scripts")
+
+    def close(self) -> None:
+        """End the thread that sends."""
+        self._sender.shutdown()
 
     def add(self, partition: int, marks: Watermarks, *, from_low: bool) -> None:
         """Take a partition over, at the end of the log: the first reply says where to go on."""
@@ -91,21 +100,17 @@ class LiveLanes:
         Raises:
             ServiceUnavailable: A service did not answer; what was written may be written again.
         """
-        batches = []
-        for partition, lane in list(self.lanes.items()):
+        for lane in [lane for lane in self.lanes.values() if lane.astray]:
+            self._reposition(lane, arrived, ends)
+        told = set()
+        for batch, reply in self._written(self._batches_of_all(arrived, ends)):
+            self._replied(self.lanes[batch.partition], batch, reply)
+            told.add(batch.partition)
+        for lane in [self.lanes[partition] for partition in told]:
+            if lane.position > lane.end_seen:
+                self._check_loss(lane)
             if lane.astray:
                 self._reposition(lane, arrived, ends)
-            fresh = [record for record in arrived.get(partition, ()) if (record.offset() or 0) >= lane.position]
-            batches += self._batches(lane, fresh, ends.get(partition, 0))
-        if batches:
-            replies = self._view.apply(batches)
-            for batch, reply in zip(batches, replies, strict=True):
-                self._replied(self.lanes[batch.partition], batch, reply)
-            for lane in {batch.partition: self.lanes[batch.partition] for batch in batches}.values():
-                if lane.position > lane.end_seen:
-                    self._check_loss(lane)
-                if lane.astray:
-                    self._reposition(lane, arrived, ends)
         if self._descriptor_lost:
             self._describe()
             self._descriptor_lost = False
@@ -134,20 +139,48 @@ class LiveLanes:
 
     # -- batches ----------------------------------------------------------------------------------------------------
 
-    def _batches(self, lane: Lane, records: Sequence[Record], end: int) -> list[LiveBatch]:
-        begin, batches = lane.position, []
+    def _written(self, batches: Iterable[LiveBatch]) -> Iterator[tuple[LiveBatch, BatchReply]]:
+        """
+        Send batches as they come and yield their replies, in order.
+
+        While a script runs the next batches are folded: Redis and this process work at the same time. A batch behind
+        one that was not applied is refused by its claim, so nothing need be known of the one before it.
+        """
+        group: list[LiveBatch] = []
+        sent: list[tuple[list[LiveBatch], Future[list[BatchReply]]]] = []
+        events = 0
+        try:
+            for batch in batches:
+                group.append(batch)
+                events += len(batch.entries)
+                if events >= _SEND_AHEAD:
+                    sent.append((group, self._sender.submit(self._view.apply, group)))
+                    group, events = [], 0
+        finally:
+            wait([future for _, future in sent])  # nothing may still be under way when all this is tried again
+        for earlier, future in sent:
+            yield from zip(earlier, future.result(), strict=True)
+        if group:
+            yield from zip(group, self._view.apply(group), strict=True)
+
+    def _batches_of_all(self, arrived: Mapping[int, Sequence[Record]], ends: Mapping[int, int]) -> Iterator[LiveBatch]:
+        for partition, lane in self.lanes.items():
+            fresh = [record for record in arrived.get(partition, ()) if (record.offset() or 0) >= lane.position]
+            yield from self._batches(lane, fresh, ends.get(partition, 0))
+
+    def _batches(self, lane: Lane, records: Sequence[Record], end: int) -> Iterator[LiveBatch]:
+        begin, sent = lane.position, False
         if records:
             lane.end_seen = max(lane.end_seen, (records[-1].offset() or 0) + 1)
             for segment in fold_records(records, self._codec, self._limits):
                 marks = self._dead_letters.write(segment.unreadable, Deadline(_ANSWER)) if segment.unreadable else []
                 claim = lane.claim(begin, segment.end, self._rewind_max)
-                batches.append(LiveBatch(lane.partition, claim, segment.entries, marks))
-                begin = segment.end
-        if end > begin or (not batches and lane.due()):
+                yield LiveBatch(lane.partition, claim, segment.entries, marks)
+                begin, sent = segment.end, True
+        if end > begin or (not sent and lane.due()):
             # Moves the watermark over transaction markers, tells that we are alive, and notices a view that was lost.
             claim = lane.claim(begin, max(begin, end), self._rewind_max)
-            batches.append(LiveBatch(lane.partition, claim, ()))
-        return batches
+            yield LiveBatch(lane.partition, claim, ())
 
     def _replied(self, lane: Lane, batch: LiveBatch, reply: BatchReply) -> None:
         lane.replied(reply.coverage)

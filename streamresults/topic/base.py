@@ -187,6 +187,10 @@ class TopicReader(ABC):
 POLL_MAX: Final = 1000
 
 
+#: The same of a group's poll. Larger holds more in memory; smaller leaves nothing to fold while a script runs.
+GROUP_POLL_MAX: Final = 5000
+
+
 class Polled(NamedTuple):
     """What one poll brought."""
 

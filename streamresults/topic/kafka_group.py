@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streamresults.errors import TopicUnavailable
-from streamresults.topic.base import POLL_MAX, GroupEvents, Polled, TopicGroup
+from streamresults.topic.base import GROUP_POLL_MAX, GroupEvents, Polled, TopicGroup
 from streamresults.topic.kafka_errors import COMMIT_REFUSED, UNSUPPORTED, describe, error_of, translate
 from streamresults.topic.kafka_handles import GROUP_REQUEST, Forkable, LastError, Settings, open_handle
 from streamresults.topic.kafka_reader import NOTHING, Sorter
@@ -107,7 +107,7 @@ class KafkaGroup(Forkable, TopicGroup):
         self._taken, self._given = set(), {}
         try:
             first = consumer.poll(timeout)
-            messages = [] if first is None else [first, *consumer.consume(POLL_MAX - 1, 0)]
+            messages = [] if first is None else [first, *consumer.consume(GROUP_POLL_MAX - 1, 0)]
         except KafkaException as exc:
             raise translate(error_of(exc), self._doing, topic=self._topic) from exc
         if self._raised is not None:

@@ -17,6 +17,7 @@ import pytest
 
 from streamresults.deadline import Deadline
 from streamresults.store.keys import Keys
+from streamresults.topic.base import TopicSettings
 from tests.acceptance.conftest import PARTITIONS, PATIENCE, Cli, Ran, cli_on
 
 if TYPE_CHECKING:
@@ -326,16 +327,17 @@ def test_init_creates_topics_that_doctor_finds_right(bare: Cli) -> None:
     assert "fail" not in verdicts.values()
 
 
-def test_doctor_says_what_mends_a_topic(cli: Cli) -> None:
-    """The topics of these tests were made without the settings that the guarantees rest on."""
-    examined = cli("doctor", "-o", "jsonl")
+def test_doctor_says_what_mends_a_topic(bare: Cli) -> None:
+    """A setting that breaks a promise is named with the command that mends it, and the compactor refuses to run."""
+    wrong = TopicSettings(partitions=1, config={"message.timestamp.type": "CreateTime"})
+    bare.wiring.broker().create_topics({bare.wiring.settings.topic: wrong}, Deadline(30))
+    examined = bare("doctor", "-o", "jsonl")
+    refused = bare("compactor", "run", "--once")
 
     assert 2 == examined.code
-    assert any(
-        row["verdict"] == "fail" and "unclean.leader.election.enable=false" in row["mend"]
-        for row in examined.rows
-        if row["check"] == "topic"
-    ) or any("retention.ms" in row["detail"] for row in examined.rows)
+    mends = [row["mend"] for row in examined.rows if row["check"] == "topic" and row["verdict"] == "fail"]
+    assert any("--add-config message.timestamp.type=LogAppendTime" in mend for mend in mends)
+    assert "message.timestamp.type CreateTime, wanted LogAppendTime" in refused.failed_in_one_line(2)
 
 
 def test_doctor_finds_a_running_compactor(running: Cli) -> None:
