@@ -114,7 +114,7 @@ class View(ABC):
         """
         Fold batches into the view, each atomically with its coverage, in order, in one round trip.
 
-        Batches of one partition follow each other: where one was not applied, neither are those behind it.
+        Batches of one partition follow each other; each is judged by its own claim.
 
         Raises:
             StoreOutOfMemory: The store refuses writes; some of the batches may have been applied.
