@@ -7,6 +7,7 @@ StreamResultsError
 │   ├── TopicUnavailable                     Kafka
 │   └── StoreUnavailable                     Redis
 │       └── StoreOutOfMemory                 Redis answers, but refuses writes
+├── StoreRefused                             Redis answers, but something else uses its keys, or it is too old
 ├── TopicMismatch                            the topic or the view is not the one that was meant
 ├── PublishError                             an event did not reach the log
 │   ├── PublishFailed                        refused, or not acknowledged in time
@@ -65,6 +66,10 @@ class StoreUnavailable(ServiceUnavailable):
 
 class StoreOutOfMemory(StoreUnavailable):
     """Raised when Redis refuses a write because ``maxmemory`` is reached."""
+
+
+class StoreRefused(StreamResultsError):
+    """Raised when Redis refuses a command as wrong: trying again does not help, somebody has to look."""
 
 
 class TopicMismatch(StreamResultsError):

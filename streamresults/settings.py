@@ -136,9 +136,15 @@ def _is_secret(name: str) -> bool:
 
 def _masked_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
-    login, at, host = rest.rpartition("@")
+    place, mark, query = rest.partition("?")
+    login, at, host = place.rpartition("@")
     user = login.partition(":")[0]
-    return f"{scheme}{separator}{user}:***{at}{host}" if at and separator else url
+    shown = f"{user}:***{at}{host}" if at else host
+    options = [
+        f"{name}=***" if _is_secret(name) else f"{name}{is_}{value}"
+        for name, is_, value in (option.partition("=") for option in query.split("&"))
+    ]
+    return f"{scheme}{separator}{shown}{mark}{'&'.join(options)}" if separator else url
 
 
 def _from_file(named: str | None) -> dict[str, Any]:

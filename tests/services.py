@@ -38,7 +38,7 @@ _CONNECT_SECONDS = 5.0
 _CONTAINER_SECONDS = 90.0
 
 
-class ServiceUnavailable(Exception):  # noqa: N818 - named as what conftest reports
+class ServiceUnavailable(Exception):
     """Say why there is no Kafka or no Redis to test against."""
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import programs
 from ports import HOST
 from processes import LocalServicesError
+from redis_protocol import ErrorReply, ask
 from server_process import ServerProcess
 
 if TYPE_CHECKING:
@@ -39,7 +40,11 @@ class RedisServer(ServerProcess):
     ready_within = 30.0
 
     def __init__(
-        self, folder: Path | None = None, port: int | None = None, settings: Mapping[str, str] | None = None
+        self,
+        folder: Path | None = None,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        name: str = "redis",
     ) -> None:
         """
         Prepare, without starting anything.
@@ -47,7 +52,7 @@ class RedisServer(ServerProcess):
         `settings` are lines of redis.conf (values quoted as there) that hold over restarts. Without a port a free one
         is taken, without a folder a temporary one is made.
         """
-        super().__init__("redis", folder, port)
+        super().__init__(name, folder, port)
         self._settings = {**_SETTINGS, **(settings or {})}
 
     @property
@@ -63,31 +68,44 @@ class RedisServer(ServerProcess):
     def command(self) -> list[str]:
         """Write redis.conf and return the command that runs the server."""
         program = programs.redis_server()
-        lines = {**self._settings, "port": str(self.port), "dir": f'"{self.folder}"'}
         config = self.folder / "redis.conf"
-        config.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
+        config.write_text("".join(f"{name} {value}\n" for name, value in self.lines().items()))
         return [program, str(config)]
+
+    def lines(self) -> dict[str, str]:
+        """Return the lines of redis.conf."""
+        return {**self._settings, "port": str(self.port), "dir": f'"{self.folder}"'}
 
     def is_ready(self) -> bool:
         """Tell whether the server answers PING with PONG, which it does not while it loads a dump."""
-        return self._exchange(("PING",), _PING_SECONDS) == "+PONG"
+        with self.connected(_PING_SECONDS) as connection:
+            try:
+                return bool(ask(connection, "PING") == "PONG")
+            except ErrorReply:
+                return False
 
-    def execute(self, *words: str) -> str:
+    def ask(self, *words: str | bytes) -> Any:
         """
-        Send one command and return its one-line reply, blocking until it comes.
+        Send one command and return its reply (str, int, bytes, None or a list of those), blocking until it comes.
 
-        For administration (CONFIG SET, SAVE, FLUSHALL, DBSIZE): a reply of several lines is not understood.
         Raise `LocalServicesError` for an error reply or none.
         """
         try:
-            reply = self._exchange(words, _REPLY_SECONDS)
-        except OSError as error:
-            message = f"{self.name} at {self.address} did not answer {words[0]}: {error}"
+            with self.connected(_REPLY_SECONDS) as connection:
+                return ask(connection, *words)
+        except (OSError, ErrorReply) as error:
+            said = "answered" if isinstance(error, ErrorReply) else "did not answer"
+            message = f"{self.name} at {self.address} {said} {words[0]!r}: {error}"
             raise LocalServicesError(message) from error
-        if reply[:1] not in ("+", ":"):
-            message = f"{self.name} at {self.address} answered {words[0]} with {reply!r}"
-            raise LocalServicesError(message)
-        return reply[1:]
+
+    def execute(self, *words: str) -> str:
+        """Send one command for administration (CONFIG SET, SAVE, FLUSHALL, DBSIZE) and return its one-line reply."""
+        return str(self.ask(*words))
+
+    def about(self, section: str) -> dict[str, str]:
+        """Return a section of INFO."""
+        lines = self.ask("INFO", section).decode().splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def configure(self, name: str, value: str) -> None:
         """Change a setting of the running server, until it is stopped. Raise `LocalServicesError` like `execute`."""
@@ -121,13 +139,6 @@ class RedisServer(ServerProcess):
         self.dump.unlink(missing_ok=True)
         shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
 
-    def _exchange(self, words: tuple[str, ...], within: float) -> str:
-        encoded = [word.encode() for word in words]
-        request = b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
-        with socket.create_connection((HOST, self.port), timeout=within) as connection:
-            connection.sendall(request)
-            with connection.makefile("rb") as replies:
-                line = replies.readline()
-        if not line.endswith(b"\r\n"):
-            raise ConnectionError("the connection was closed before a reply")
-        return line.decode(errors="replace").rstrip("\r\n")
+    def connected(self, within: float) -> socket.socket:
+        """Return a connection on which commands are understood. Raise OSError when the server is not there."""
+        return socket.create_connection((HOST, self.port), timeout=within)

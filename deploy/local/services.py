@@ -32,6 +32,9 @@ import programs
 from kafka_server import KafkaBroker, KafkaCluster
 from processes import LocalServicesError, ProcessId, locked, write_whole
 from programs import cache_folder
+from redis_cluster import RedisCluster
+from redis_replicated import RedisReplicated
+from redis_secured import RedisSecured
 from redis_server import RedisServer
 from server_process import ServerProcess
 
@@ -39,7 +42,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-__all__ = ["KafkaBroker", "KafkaCluster", "LocalServicesError", "RedisServer", "ServerProcess", "main"]
+__all__ = [
+    "KafkaBroker",
+    "KafkaCluster",
+    "LocalServicesError",
+    "RedisCluster",
+    "RedisReplicated",
+    "RedisSecured",
+    "RedisServer",
+    "ServerProcess",
+    "main",
+]
+
+_Redis = RedisServer | RedisReplicated | RedisCluster
+
+# How each kind of Redis is made in a folder.
+_KINDS: dict[str, Callable[[Path], _Redis]] = {
+    "single": lambda folder: RedisServer(folder / "redis"),
+    "sentinel": RedisReplicated,
+    "cluster": lambda folder: RedisCluster(1, folder),
+    "tls": lambda folder: RedisSecured(folder / "redis"),
+}
 
 _log = logging.getLogger("streamresults.local")
 
@@ -165,12 +188,12 @@ def _refuse_second_start(folder: Path) -> None:
         raise LocalServicesError(message)
 
 
-def _start(options: argparse.Namespace, folder: Path) -> tuple[KafkaCluster | None, RedisServer | None]:
+def _start(options: argparse.Namespace, folder: Path) -> tuple[KafkaCluster | None, _Redis | None]:
     redis = None
     if options.redis:
-        redis = RedisServer(folder / "redis")
+        redis = _KINDS[options.redis](folder)
         redis.start()
-        _log.info("redis is ready on %s", redis.address)
+        _log.info("redis (%s) is ready", options.redis)
     cluster = None
     if options.kafka:
         cluster = KafkaCluster(options.brokers, folder, "bench" if options.bench else "test")
@@ -180,7 +203,7 @@ def _start(options: argparse.Namespace, folder: Path) -> tuple[KafkaCluster | No
     return cluster, redis
 
 
-def _exports(folder: Path, cluster: KafkaCluster | None, redis: RedisServer | None) -> str:
+def _exports(folder: Path, cluster: KafkaCluster | None, redis: _Redis | None) -> str:
     values = {
         "STREAMRESULTS_KAFKA_BOOTSTRAP": cluster.bootstrap if cluster else None,
         "STREAMRESULTS_REDIS_URL": redis.url if redis else None,
@@ -238,7 +261,10 @@ def _parser() -> argparse.ArgumentParser:
         if run is start:
             command.add_argument("--brokers", type=int, choices=(1, 3), default=1, help="Kafka brokers (default 1)")
             command.add_argument("--no-kafka", dest="kafka", action="store_false", help="only Redis")
-            command.add_argument("--no-redis", dest="redis", action="store_false", help="only Kafka")
+            command.add_argument(
+                "--redis", choices=_KINDS, default="single", help="which kind of Redis (default single)"
+            )
+            command.add_argument("--no-redis", dest="redis", action="store_const", const=None, help="only Kafka")
             command.add_argument("--bench", action="store_true", help="a JVM for measuring instead of for fast starts")
             command.add_argument("--foreground", action="store_true", help="stay, and stop all on Ctrl-C")
     return parser

@@ -220,7 +220,9 @@ class _Examination:
         uncovered = [one.partition for one in lags if not one.complete]
         if uncovered:
             detail = f"incomplete in partitions {uncovered}: a miss there is NotYetCovered"
-            yield Finding("coverage", "warn", detail, "nothing, while a compactor runs: it fills in what is missing, newest first")
+            yield Finding(
+                "coverage", "warn", detail, "nothing, while a compactor runs: it fills in what is missing, newest first"
+            )
         else:
             yield Finding("coverage", "ok", "complete in every partition")
         ages = [one.age for one in lags if one.age is not None]

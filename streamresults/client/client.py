@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 import uuid
-from threading import TIMEOUT_MAX, Lock
 from threading import Event as Signal
+from threading import Lock
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 import msgspec
 
 from streamresults.client.engine import Engine, EngineOptions
 from streamresults.client.fetching import Fetcher
+from streamresults.client.lookups import Lookups
 from streamresults.client.result import Basis, Result
+from streamresults.client.tombstones import Tombstones
+from streamresults.client.watermarks import HighestWatermarks
 from streamresults.deadline import Deadline, Timeout
 from streamresults.errors import (
     ClientClosed,
     ConfigurationError,
     NotYetCovered,
-    PublishFailed,
-    TopicMismatch,
+    TopicUnavailable,
     WaitTimeout,
 )
 from streamresults.events import states
 from streamresults.events.event import TASK_ID_MAX_BYTES, Position
 from streamresults.store.keys import wake_channel
-from streamresults.store.value import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from streamresults.client.result import Decoding
     from streamresults.client.waiter import Answer, Waiter
     from streamresults.client.whereabouts import Place, Whereabouts
-    from streamresults.store.base import Looked, Store
-    from streamresults.topic.base import Acknowledgement, TopicInspector, TopicReader, TopicWriter
+    from streamresults.store.base import Store
+    from streamresults.topic.base import TopicInspector, TopicReader, TopicWriter
 
 _log: Final = logging.getLogger("streamresults.client")
 Via = Literal["auto", "topic", "view"]
@@ -47,9 +47,6 @@ _DEFAULT: Final = -1.0
 _REMIND: Final = 60.0
 #: Seconds for a question to the brokers or the store outside of any caller's deadline.
 _ANSWER: Final = 10.0
-#: Seconds between looks at a watermark that a fresh lookup waits for: first and longest.
-_LOOK_FIRST: Final = 0.005
-_LOOK_LONGEST: Final = 0.25
 
 
 class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,13 +84,17 @@ class Client:
         self._decoding: Final = decoding
         self._inspector: Final = inspector
         self._open_reader: Final = open_reader
-        self._open_writer: Final = open_writer
         self._store: Final = store
         self._options: Final = options or ClientOptions()
         self._fetcher: Final = Fetcher(open_reader)
+        self._tombstones: Final = Tombstones(open_writer)
+        #: One for waits and lookups: what the one has seen binds the other.
+        self._watermarks: Final = HighestWatermarks()
+        self._lookups: Final = Lookups(
+            decoding, self._fetcher, self._watermarks, inspector, partition_of=whereabouts.partition_of
+        )
         self._lock: Final = Lock()
         self._engine: Engine | None = None
-        self._writer: TopicWriter | None = None
         self._closed = False
         self._pid: Final = os.getpid()
 
@@ -149,7 +150,7 @@ class Client:
             raise
         answer = waiter.answer or engine.give_up(waiter)
         if answer is not None:
-            return self._as_result(task_id, answer, place, partition)
+            return self._as_result(waiter, answer, place, deadline)
         if waiter.error is not None:
             raise waiter.error
         raise self._timed_out(waiter, deadline, engine)
@@ -164,7 +165,8 @@ class Client:
             )
 
     def _look_once(self, task_id: str) -> Result:
-        found = self._lookup_many([task_id])[0]
+        within = Deadline(_ANSWER)
+        found = self._lookups.look([task_id], self._whereabouts.find(within), within)[0]
         if found.ready or found.mark is not None:
             return found
         uncovered = f" ({found.uncovered})" if found.uncovered and not found.found else ""
@@ -190,10 +192,17 @@ class Client:
         )
         return WaitTimeout(msg, task_id=waiter.task_id, state=state)
 
-    def _as_result(self, task_id: str, answer: Answer, place: Place, partition: int) -> Result:
+    def _as_result(self, waiter: Waiter, answer: Answer, place: Place, deadline: Deadline) -> Result:
+        task_id, partition = waiter.task_id, waiter.partition
         value = answer.value
         if value is None and answer.offset >= 0:
-            value = self._fetcher.fetch(partition, answer.offset, Deadline(_ANSWER))
+            try:
+                value = self._fetcher.fetch(partition, answer.offset, deadline)
+            except TopicUnavailable as exc:
+                if not deadline.passed():
+                    raise
+                msg = f"task {task_id!r} has ended, but not all was there after {deadline.total:g} s: {exc}"
+                raise WaitTimeout(msg, task_id=task_id, state=waiter.state_seen) from exc
         return Result(
             task_id,
             self._decoding,
@@ -222,10 +231,11 @@ class Client:
             fresh: First ask the brokers where the partition ends, and wait until the view has folded up to there: only
                 then is UNKNOWN authoritative.
             at_least: Wait until the view has folded this position: the cheap form for who has published it.
-            timeout: Bounds both; not stated: the client's own.
+            timeout: Bounds all of it; 0 looks once; not stated: the client's own.
 
         Raises:
-            NotYetCovered: Not found, in a view that does not cover the whole log, or that did not get far enough.
+            NotYetCovered: Not found, in a view that does not cover the whole log; or the view is older than one that
+                this process has seen before, or did not get far enough.
             StoreUnavailable, TopicUnavailable: See their names.
             TopicMismatch: ``at_least`` is a position in another topic.
         """
@@ -233,9 +243,11 @@ class Client:
         deadline = self._deadline(timeout)
         place = self._whereabouts.find(_within(deadline))
         partition = self._whereabouts.partition_of(task_id, place)
-        if fresh or at_least is not None:
-            self._await_watermark(task_id, place, partition, self._target(place, partition, fresh, at_least), deadline)
-        result = self._lookup_many([task_id])[0]
+        if at_least is not None:
+            self._lookups.await_position(task_id, place, partition, at_least, deadline)
+        if fresh:
+            self._lookups.await_end(task_id, place, partition, deadline)
+        result = self._lookups.look([task_id], place, _within(deadline))[0]
         if not result.found and result.mark is None and result.basis is not Basis.FULL:
             msg = f"task {task_id!r} was not found, and it may exist: {result.uncovered}"
             raise NotYetCovered(msg, task_id=task_id)
@@ -246,93 +258,11 @@ class Client:
         Return what the view knows of each task, in the order asked for, in one round trip.
 
         A task that was not found has the state UNKNOWN; its ``basis`` is ``partial`` when it may exist all the same.
+        A view that is older than one that this process has seen before shows nothing, and ``uncovered`` says so.
         """
         for task_id in task_ids:
             _check_id(task_id)
-        return self._lookup_many(task_ids)
-
-    def _lookup_many(self, task_ids: Sequence[str]) -> list[Result]:
-        place = self._whereabouts.find(Deadline(_ANSWER))
-        if place.view is None:
-            raise ConfigurationError("a lookup needs Redis: set redis_url")
-        by_partition: dict[int, list[str]] = {}
-        indexes = []
-        for task_id in task_ids:
-            ids = by_partition.setdefault(self._whereabouts.partition_of(task_id, place), [])
-            indexes.append(len(ids))
-            ids.append(task_id)
-        found = place.view.look(by_partition)
-        partitions = {p: _Partition(place, p, looked) for p, looked in found.items()}
-        results = []
-        for task_id, index in zip(task_ids, indexes, strict=True):
-            partition = self._whereabouts.partition_of(task_id, place)
-            results.append(self._looked_up(task_id, index, partitions[partition]))
-        return results
-
-    def _looked_up(self, task_id: str, index: int, part: _Partition) -> Result:
-        raw = part.looked.values[index]
-        best = unpack(raw).summary.best if raw is not None else None
-        if best is not None and best.expires_ms <= part.looked.now_ms:
-            best = None
-        if best is None:
-            return Result(
-                task_id,
-                self._decoding,
-                basis=part.basis,
-                mark=part.looked.marks[index],
-                as_of=part.as_of,
-                uncovered=part.uncovered,
-            )
-        value = best.value
-        if value is None:
-            value = self._fetcher.fetch(part.number, best.offset, Deadline(_ANSWER))
-        return Result(
-            task_id,
-            self._decoding,
-            basis=part.basis,
-            value=value,
-            position=Position(part.place.topic_id, part.number, best.offset),
-            appended_ms=best.appended_ms,
-            mark=part.looked.marks[index],
-            as_of=part.as_of,
-            uncovered=part.uncovered,
-        )
-
-    def _target(self, place: Place, partition: int, fresh: bool, at_least: Position | None) -> int:  # noqa: FBT001 -- handed down as it came
-        target = 0
-        if at_least is not None:
-            if at_least.topic_id and at_least.topic_id != place.topic_id:
-                msg = (
-                    f"the position is in topic {at_least.topic_id}, this is {place.topic_id}: the topic was made again"
-                )
-                raise TopicMismatch(msg)
-            target = at_least.offset + 1
-        if fresh:
-            if self._inspector is None:
-                raise ConfigurationError(
-                    "a fresh lookup needs Kafka, which alone knows where the log ends: set kafka_bootstrap"
-                )
-            target = max(target, self._inspector.ends([partition], Deadline(_ANSWER))[partition])
-        return target
-
-    def _await_watermark(self, task_id: str, place: Place, partition: int, target: int, deadline: Deadline) -> None:
-        """Wait until the view has folded everything below ``target``."""
-        if place.view is None:
-            raise ConfigurationError("a lookup needs Redis: set redis_url")
-        pause = _LOOK_FIRST
-        while True:
-            coverage = place.view.look({partition: ()})[partition].coverage
-            if coverage is not None and coverage.watermark >= target:
-                return
-            if deadline.passed():
-                reached = "nothing" if coverage is None else f"offset {coverage.watermark}"
-                msg = (
-                    f"task {task_id!r}: after {deadline.total:g} s the view has folded {reached} of partition "
-                    f"{partition}, not {target}. Is a compactor running? Try: streamresults lag"
-                )
-                raise NotYetCovered(msg, task_id=task_id)
-            time.sleep(deadline.remaining(pause))
-            pause = min(pause * 2, _LOOK_LONGEST)
+        return self._lookups.look(task_ids, self._whereabouts.find(Deadline(_ANSWER)), Deadline(None))
 
     # -- forgetting -------------------------------------------------------------------------------------------------
 
@@ -345,50 +275,26 @@ class Client:
 
         Raises:
             PublishFailed: Not acknowledged in time.
+            ClientClosed: See its name.
             ConfigurationError: This process has no Kafka.
         """
         _check_id(task_id)
-        if self._open_writer is None:
-            raise ConfigurationError("forgetting writes to the topic: set kafka_bootstrap")
         deadline = self._deadline(timeout)
         place = self._whereabouts.find(_within(deadline))
-        with self._lock:
-            self._writer = writer = self._writer or self._open_writer()
-        answers: list[Acknowledgement] = []
-        done = Signal()
-
-        def acknowledged(answer: Acknowledgement) -> None:
-            answers.append(answer)
-            done.set()
-
         partition = self._whereabouts.partition_of(task_id, place)
-        while not writer.produce(task_id.encode(), None, acknowledged, partition=partition):
-            if not writer.wait_for_room(deadline):
-                msg = f"the tombstone of task {task_id!r} was not written: the queue is full"
-                raise PublishFailed(
-                    msg,
-                    task_id=task_id,
-                    written=False,
-                )
-        if not done.wait(deadline.remaining(TIMEOUT_MAX)):
-            msg = f"the tombstone of task {task_id!r} was not acknowledged in {deadline.total:g} s"
-            raise PublishFailed(msg, task_id=task_id)
-        if answers[0].error is not None:
-            msg = f"the tombstone of task {task_id!r}: {answers[0].error}"
-            raise PublishFailed(msg, task_id=task_id) from answers[0].error
-        return Position(place.topic_id, answers[0].partition, answers[0].offset)
+        written = self._tombstones.write(task_id, partition, deadline)
+        return Position(place.topic_id, written.partition, written.offset)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """End every wait with ClientClosed and release every connection; closing twice is harmless."""
         with self._lock:
-            engine, writer, self._engine, self._writer = self._engine, self._writer, None, None
+            engine, self._engine = self._engine, None
             self._closed = True
         if engine is not None:
             engine.close()
-        if writer is not None:
-            writer.close(Deadline(_ANSWER))
+        self._tombstones.close(Deadline(_ANSWER))
         self._fetcher.close()
         if self._inspector is not None:
             self._inspector.close()
@@ -403,8 +309,9 @@ class Client:
                 channel = wake_channel(place.namespace, uuid.uuid4().hex)
                 store = self._store
                 self._engine = Engine(
-                    place,
+                    place.view,
                     self._decoding.codec,
+                    self._watermarks,
                     open_reader=self._open_reader,
                     inspector=self._inspector,
                     subscribe=(lambda: store.subscribe(channel)) if store is not None else None,
@@ -417,31 +324,6 @@ class Client:
         return Deadline(self._options.wait_timeout if timeout == _DEFAULT else timeout)
 
 
-class _Partition:
-    """What one look says of its partition: the same for every task in it."""
-
-    def __init__(self, place: Place, number: int, looked: Looked) -> None:
-        self.place = place
-        self.number = number
-        self.looked = looked
-        coverage = looked.coverage
-        self.as_of = None if coverage is None else max(0.0, (looked.now_ms - coverage.as_of_ms) / 1000)
-        complete = coverage is not None and coverage.complete and not place.evicting
-        self.basis = Basis.FULL if complete else Basis.PARTIAL
-        self.uncovered = "" if complete else self._why()
-
-    def _why(self) -> str:
-        coverage = self.looked.coverage
-        if coverage is None:
-            return f"there is no view of partition {self.number}. Run: streamresults compactor run --from earliest"
-        if self.place.evicting:
-            return "Redis may evict results (allow_eviction is set)"
-        return (
-            f"the view of partition {self.number} does not cover offsets [{coverage.target}, {coverage.start}). "
-            "To cover them, flush the view and run: streamresults compactor run --from earliest"
-        )
-
-
 def _check_id(task_id: str) -> None:
     if not isinstance(task_id, str) or not task_id or len(task_id.encode(errors="replace")) > TASK_ID_MAX_BYTES:
         msg = f"a task id is a string of 1 to {TASK_ID_MAX_BYTES} bytes: {str(task_id)[:60]!r}"
@@ -449,5 +331,5 @@ def _check_id(task_id: str) -> None:
 
 
 def _within(deadline: Deadline) -> Deadline:
-    """Return the deadline of a question that must be answered before the wait proper can begin."""
-    return Deadline(deadline.remaining(_ANSWER))
+    """Return the deadline of one question; a timeout of 0 asks once, and takes as long as that takes."""
+    return Deadline(deadline.remaining(_ANSWER) if deadline.total else _ANSWER)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
+from streamresults.deadline import Deadline
 from streamresults.errors import ConfigurationError, TopicUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamresults.deadline import Deadline
     from streamresults.topic.base import TopicReader
+
+#: Seconds for one record, however much more time the caller has.
+_ANSWER: Final = 10.0
 
 
 class Fetcher:
@@ -29,7 +32,7 @@ class Fetcher:
 
     def fetch(self, partition: int, offset: int, deadline: Deadline) -> bytes | None:
         """
-        Block until the record is read; return its value.
+        Block until the record is read, within the deadline and ten seconds; return its value.
 
         Raises:
             TopicUnavailable: It was not read in time, or the log does not hold it any more.
@@ -39,13 +42,18 @@ class Fetcher:
             raise ConfigurationError(
                 "the value is too large for the view and stands in the log alone: set kafka_bootstrap"
             )
-        with self._lock:
+        within = Deadline(deadline.remaining(_ANSWER))
+        if not self._lock.acquire(timeout=within.remaining()):
+            raise _late(partition, offset, within)
+        try:
             self._reader = reader = self._reader or self._open_reader()
             reader.assign({partition: offset})
             try:
-                return self._read(reader, partition, offset, deadline)
+                return self._read(reader, partition, offset, within)
             finally:
                 reader.unassign([partition])
+        finally:
+            self._lock.release()
 
     @staticmethod
     def _read(reader: TopicReader, partition: int, offset: int, deadline: Deadline) -> bytes | None:
@@ -56,9 +64,9 @@ class Fetcher:
                     value = record.value()
                     return value if isinstance(value, bytes) else None
             if partition in polled.out_of_range:
-                break
-        msg = f"the record at partition {partition}, offset {offset} cannot be read: retention may have taken it"
-        raise TopicUnavailable(msg)
+                msg = f"the log does not hold partition {partition}, offset {offset} any more: retention has taken it"
+                raise TopicUnavailable(msg)
+        raise _late(partition, offset, deadline)
 
     def close(self) -> None:
         """Release the reader."""
@@ -66,3 +74,11 @@ class Fetcher:
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None
+
+
+def _late(partition: int, offset: int, deadline: Deadline) -> TopicUnavailable:
+    msg = (
+        f"the value is too large for the view, and its record at partition {partition}, offset {offset} was not read "
+        f"from the log in {deadline.total:.3g} s"
+    )
+    return TopicUnavailable(msg)

@@ -1,4 +1,4 @@
-"""One wait under way, and what is known of the partition it waits on. Plain state, guarded by the engine's lock."""
+"""One wait under way, and what is known of the partition it waits on. Plain state, guarded by the dispatch lock."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from streamresults.client.result import Basis
 from streamresults.events.fold import Summary, combine
+from streamresults.events.states import RANK_READY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamresults.client.result import Basis
     from streamresults.store.base import Mark
     from streamresults.store.coverage import Coverage
 
@@ -52,7 +53,7 @@ class Answer(NamedTuple):
 
 
 class Waiter:
-    """One wait; made by the engine."""
+    """One wait."""
 
     __slots__ = (
         "answer",
@@ -101,6 +102,13 @@ class Waiter:
         """Remember a delivered record, as the fold would."""
         self.best = summary if self.best is None else combine(self.best, summary)
 
+    def delivered_answer(self) -> Answer | None:
+        """Return the best that the reader delivered, if that is an end."""
+        best = self.best.best if self.best is not None else None
+        if best is None or best.rank < RANK_READY:
+            return None
+        return Answer(best.value, best.offset, best.appended_ms, Basis.TOPIC)
+
     def finish(self, answer: Answer | None = None, error: Exception | None = None) -> None:
         """End the wait once and tell whoever waits."""
         if self.phase is Phase.OVER:
@@ -110,7 +118,7 @@ class Waiter:
 
 
 class Watch:
-    """What the engine knows of one partition."""
+    """What is known of one partition."""
 
     def __init__(self, partition: int) -> None:
         self.partition: Final = partition
@@ -120,8 +128,6 @@ class Watch:
         self.waiters: Final[dict[bytes, list[Waiter]]] = {}
         #: Those whose proof is missing.
         self.unproven: Final[set[Waiter]] = set()
-        #: The highest A ever seen of this partition.
-        self.highest_watermark = -1
         #: When the view was last found alive.
         self.heard_at = -1.0
         #: A look brought an older moment than was seen before.

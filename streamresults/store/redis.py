@@ -1,23 +1,18 @@
 """
-The view on Redis or Valkey, one server: the only door to the redis library.
+The view on Redis or Valkey: what a batch and a look are as keys and arguments of a script.
 
-Every write is a script that may be repeated, so nothing here retries a write by itself: the flow that called decides,
-inside its own deadline, and redis-py's own retries are off so that nothing is retried twice over.
+Where a key is and what is sent again is decided beside it (redis_nodes.py, redis_calls.py); these modules together are
+the only door to the redis library.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from importlib import resources
-from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from streamresults.errors import ConfigurationError, StoreOutOfMemory, StoreUnavailable, TopicMismatch
+from streamresults.errors import TopicMismatch
 from streamresults.store.base import (
     BackfillBatch,
     BackfillReply,
@@ -27,20 +22,20 @@ from streamresults.store.base import (
     Looked,
     Mark,
     Store,
-    Subscription,
     View,
 )
 from streamresults.store.coverage import GENERATION_BYTES, Coverage, Outcome
 from streamresults.store.keys import Keys, descriptor_key, directory_key
+from streamresults.store.redis_calls import Calls
+from streamresults.store.redis_errors import translated
+from streamresults.store.redis_subscription import RedisSubscription
+from streamresults.store.redis_url import open_nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from streamresults.store.base import Interest
 
-#: Seconds until a connection that says nothing counts as lost. Smaller takes a slow script for an outage; larger keeps
-#: every waiter in the dark for as long.
-SOCKET_TIMEOUT: Final = 5.0
 #: Most task ids of one partition in one script. Larger blocks the server for longer than a millisecond or two;
 #: smaller pays a call more often.
 LOOK_MAX: Final = 1000
@@ -51,77 +46,19 @@ _ENCODE_MARK: Final = msgspec.msgpack.Encoder()
 _DECODE_MARK: Final = msgspec.msgpack.Decoder(Mark)
 
 
-@contextmanager
-def _translated(where: str) -> Iterator[None]:
-    """Turn the library's errors into ours, once and in one place."""
-    try:
-        yield
-    except redis.exceptions.OutOfMemoryError as exc:
-        msg = f"Redis at {where} is out of memory: raise maxmemory, or let results expire sooner"
-        raise StoreOutOfMemory(msg) from exc
-    except redis.exceptions.AuthenticationError as exc:
-        msg = f"Redis at {where} refused the login: {exc}. Set the user and password in the Redis URL"
-        raise StoreUnavailable(msg) from exc
-    except redis.exceptions.RedisError as exc:
-        msg = f"Redis not reachable or not able: {where} ({type(exc).__name__}: {exc}). Is it running?"
-        raise StoreUnavailable(msg) from exc
-    except OSError as exc:
-        msg = f"Redis not reachable: {where} ({exc}). Is it running?"
-        raise StoreUnavailable(msg) from exc
-
-
-class _Scripts:
-    """The Lua files, loaded on first use and again whenever the server has forgotten them."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
-        folder = resources.files("streamresults.store")
-        read = {name: folder.joinpath(f"{name}.lua").read_text() for name in ("fold", "live", "backfill", "look")}
-        self._sources: Final = {
-            "live": read["fold"] + read["live"],
-            "backfill": read["fold"] + read["backfill"],
-            "look": read["look"],
-        }
-        self._shas: dict[str, str] = {}
-
-    def run(self, name: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
-        """Run one script for each call (number of keys, keys and arguments), all in one round trip."""
-        try:
-            return self._execute(self._sha(name), calls)
-        except redis.exceptions.NoScriptError:
-            # A restart, a failover or SCRIPT FLUSH; the calls that did run are repeatable.
-            self._shas.pop(name, None)
-            return self._execute(self._sha(name), calls)
-
-    def _sha(self, name: str) -> str:
-        sha = self._shas.get(name)
-        if sha is None:
-            sha = self._shas[name] = str(self._client.script_load(self._sources[name]))
-        return sha
-
-    def _execute(self, sha: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
-        if len(calls) == 1:
-            return [self._client.execute_command("EVALSHA", sha, *calls[0])]  # type: ignore[no-untyped-call]  # as shipped
-        pipeline = self._client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command("EVALSHA", sha, *call)  # type: ignore[no-untyped-call]  # as shipped
-        return pipeline.execute()
-
-
 class RedisView(View):
-    """The view of one topic on one Redis server."""
+    """The view of one topic on Redis."""
 
-    def __init__(self, client: redis.Redis, where: str, keys: Keys) -> None:
-        self._client = client
+    def __init__(self, calls: Calls, where: str, keys: Keys) -> None:
+        self._calls = calls
         self._where = where
         self._keys = keys
-        self._scripts = _Scripts(client)
 
     def apply(self, batches: Sequence[LiveBatch]) -> list[BatchReply]:
         """Fold batches into the view; see :meth:`View.apply`."""
         calls = [self._live_call(batch) for batch in batches]
-        with _translated(self._where):
-            replies = self._scripts.run("live", calls)
+        with translated(self._where):
+            replies = self._calls.script("live", calls)
         return [
             BatchReply(Outcome(outcome), bool(began), Coverage.unpack(coverage)) for outcome, began, coverage in replies
         ]
@@ -129,8 +66,8 @@ class RedisView(View):
     def look(self, wanted: Mapping[int, Sequence[str]], interest: Interest | None = None) -> dict[int, Looked]:
         """Read values, marks and coverage; see :meth:`View.look`."""
         parts = [(p, ids[i : i + LOOK_MAX]) for p, ids in wanted.items() for i in range(0, len(ids) or 1, LOOK_MAX)]
-        with _translated(self._where):
-            replies = self._scripts.run("look", [self._look_call(p, ids, interest) for p, ids in parts])
+        with translated(self._where):
+            replies = self._calls.script("look", [self._look_call(p, ids, interest) for p, ids in parts])
         found: dict[int, Looked] = {}
         for (partition, ids), reply in zip(parts, replies, strict=True):
             looked = _looked(len(ids), reply)
@@ -141,8 +78,8 @@ class RedisView(View):
     def backfill(self, batches: Sequence[BackfillBatch]) -> list[BackfillReply]:
         """Fold batches under the view; see :meth:`View.backfill`."""
         calls = [self._backfill_call(batch) for batch in batches]
-        with _translated(self._where):
-            replies = self._scripts.run("backfill", calls)
+        with translated(self._where):
+            replies = self._calls.script("backfill", calls)
         return [
             BackfillReply(bool(applied), None if packed is None else Coverage.unpack(packed))
             for applied, packed in replies
@@ -240,138 +177,75 @@ def _joined(first: Looked, second: Looked) -> Looked:
     return Looked(values, marks, one if same else None, first.now_ms)
 
 
-def _received(pubsub: redis.client.PubSub, timeout: float) -> list[str]:
-    found = []
-    message = pubsub.get_message(ignore_subscribe_messages=True, timeout=timeout)
-    while message is not None:
-        found.append(message["data"].decode())
-        message = pubsub.get_message(ignore_subscribe_messages=True, timeout=0)
-    return found
-
-
-class RedisSubscription(Subscription):
-    """Listens on one channel over a connection of its own, made again when it is lost."""
-
-    def __init__(self, client: redis.Redis, where: str, channel: str) -> None:
-        self._client = client
-        self._where = where
-        self._channel = channel
-        self._closed: Final = Event()
-        #: Held while a connection is read or given back.
-        self._reading: Final = Lock()
-        with _translated(where):
-            #: ``None`` when it was lost and could not be made again.
-            self._pubsub: redis.client.PubSub | None = self._listen()
-
-    def get(self, timeout: float) -> list[str] | None:
-        """Block for task ids that became ready; see :meth:`Subscription.get`."""
-        with self._reading:
-            if self._closed.is_set():
-                return []
-            if self._pubsub is not None:
-                try:
-                    return _received(self._pubsub, timeout)
-                except Exception:  # noqa: BLE001 -- a connection that close() takes away raises TypeError, among others
-                    if self._closed.is_set():
-                        return []
-                    self._pubsub.close()
-                    self._pubsub = None
-            with _translated(self._where):
-                self._pubsub = self._listen()
-            return None
-
-    def close(self) -> None:
-        """Release the connection; see :meth:`Subscription.close`."""
-        self._closed.set()
-        connection = getattr(self._pubsub, "connection", None)
-        if connection is not None:
-            connection.disconnect()  # wakes the thread in get()
-        with self._reading:
-            if self._pubsub is not None:
-                self._pubsub.close()
-                self._pubsub = None
-
-    def _listen(self) -> redis.client.PubSub:
-        pubsub: redis.client.PubSub = self._client.pubsub()  # type: ignore[no-untyped-call]  # as shipped
-        pubsub.subscribe(self._channel)
-        confirmed = pubsub.get_message(timeout=SOCKET_TIMEOUT)
-        if confirmed is None:
-            pubsub.close()
-            msg = f"no answer to SUBSCRIBE in {SOCKET_TIMEOUT:g} s"
-            raise redis.exceptions.TimeoutError(msg)
-        return pubsub
-
-
 class RedisStore(Store):
     """
-    Opens views on one Redis or Valkey server.
+    Opens views on Redis or Valkey: one server, a primary that Sentinel names, or a Cluster.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://`` as redis-py reads it.
+        url: As :func:`~streamresults.store.redis_url.open_nodes` reads it.
 
     Raises:
         ConfigurationError: The URL is none.
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            self._client = redis.Redis.from_url(
-                url,
-                socket_timeout=SOCKET_TIMEOUT,
-                socket_connect_timeout=SOCKET_TIMEOUT,
-                retry=Retry(NoBackoff(), 0),
-                client_name="streamresults",
-            )
-        except ValueError as exc:
-            msg = f"the Redis URL cannot be read: {exc}"
-            raise ConfigurationError(msg) from exc
-        known = self._client.connection_pool.connection_kwargs
-        self.where: Final = str(known.get("path") or f"{known.get('host', 'localhost')}:{known.get('port', 6379)}")
+        self._nodes = open_nodes(url)
+        self._calls = Calls(self._nodes)
+        self.where: Final = self._nodes.where
 
     def view(self, namespace: str, topic_id: str) -> RedisView:
         """Open the view of one topic."""
-        return RedisView(self._client, self.where, Keys(namespace, topic_id))
+        return RedisView(self._calls, self.where, Keys(namespace, topic_id))
 
     def read_descriptor(self, namespace: str, topic: str) -> Descriptor | None:
         """Return the descriptor of a topic's view."""
-        with _translated(self.where):
-            data = self._client.get(descriptor_key(namespace, topic))
+        key = descriptor_key(namespace, topic)
+        with translated(self.where):
+            data = self._calls.command(key, "GET", key)
         try:
             return None if data is None else msgspec.json.decode(data, type=Descriptor)
         except msgspec.MsgspecError as exc:
-            msg = f"{descriptor_key(namespace, topic)} at {self.where} holds no descriptor of a view: {exc}"
+            msg = f"{key} at {self.where} holds no descriptor of a view: {exc}"
             raise TopicMismatch(msg) from exc
 
     def write_descriptor(self, namespace: str, descriptor: Descriptor) -> None:
         """Publish the descriptor of a topic's view."""
-        with _translated(self.where):
-            self._client.set(descriptor_key(namespace, descriptor.topic), msgspec.json.encode(descriptor))
-            self._client.sadd(directory_key(descriptor.topic), namespace)
+        key, directory = descriptor_key(namespace, descriptor.topic), directory_key(descriptor.topic)
+        with translated(self.where):
+            self._calls.command(key, "SET", key, msgspec.json.encode(descriptor))
+            self._calls.command(directory, "SADD", directory, namespace)
 
     def namespaces(self, topic: str) -> list[str]:
         """Return the namespaces that hold a view of this topic's name."""
-        with _translated(self.where):
-            members = self._client.smembers(directory_key(topic))
-        return sorted(member.decode() for member in members if isinstance(member, bytes))
+        key = directory_key(topic)
+        with translated(self.where):
+            members: Iterable[bytes] = self._calls.command(key, "SMEMBERS", key)
+        return sorted(member.decode() for member in members)
 
     def subscribe(self, channel: str) -> RedisSubscription:
         """Listen on a channel."""
-        return RedisSubscription(self._client, self.where, channel)
+        return RedisSubscription(self._nodes, channel)
 
     def eviction_policy(self) -> str | None:
-        """Return what the server does when it is full."""
-        with _translated(self.where):
-            policy = self._client.info("memory").get("maxmemory_policy")
-        return str(policy) if policy else None
+        """Return what the servers do when they are full: of several policies one that evicts."""
+        with translated(self.where):
+            try:
+                found = {client.info("memory").get("maxmemory_policy") for client in self._nodes.each()}
+            except redis.exceptions.NoPermissionError:
+                return None
+        named = sorted(str(policy) for policy in found if policy)
+        return next((policy for policy in named if policy != "noeviction"), named[0] if named else None)
 
     def ping(self) -> str:
-        """Return the server's name and version."""
-        with _translated(self.where):
-            about = self._client.info("server")
+        """Return the server's name and version; of a Cluster, those of one that answers."""
+        with translated(self.where):
+            try:
+                about = self._nodes.anywhere(lambda client: client.info("server"))
+            except redis.exceptions.NoPermissionError:
+                about = {}  # the server is there, and does not say what it is
         name = "valkey" if "valkey_version" in about else "redis"
         return f"{name} {about.get(f'{name}_version', '?')}"
 
     def close(self) -> None:
         """Release every connection."""
-        self._client.close()
-        self._client.connection_pool.disconnect()
+        self._nodes.close()

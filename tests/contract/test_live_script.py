@@ -90,7 +90,7 @@ def namespace(redis_store: RedisStore) -> Iterator[str]:
     """Name a part of the server that is emptied afterwards."""
     name = f"differential-{uuid4().hex}"
     yield name
-    client = redis_store._client
+    client = redis_store._nodes.each()[0]
     keys = list(client.scan_iter(match=f"{name}*", count=5000))
     if keys:
         client.unlink(*keys)

@@ -35,7 +35,12 @@ from streamresults.store.keys import Keys, descriptor_key
 from streamresults.store.memory import MemoryStore
 from streamresults.store.redis import LOOK_MAX, RedisStore
 from streamresults.store.value import pack_entry, unpack
-from tests import services
+from tests import services  # also puts the local services on the path
+
+# isort: split
+from processes import LocalServicesError
+from redis_cluster import RedisCluster
+from redis_replicated import RedisReplicated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,17 +126,46 @@ def namespace() -> str:
     return f"contract-{uuid4().hex}"
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
+def store_on(make: Callable[[], RedisReplicated | RedisCluster]) -> Iterator[RedisStore]:
+    """Give a store on a topology of this module's own."""
+    try:
+        servers = make()
+        servers.start()
+    except LocalServicesError as exc:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(exc))
+    store = RedisStore(servers.url)
+    yield store
+    store.close()
+    servers.close()
+
+
+@pytest.fixture(scope="module")
+def sentinel_store() -> Iterator[RedisStore]:
+    """Give a store on a primary that Sentinel names."""
+    yield from store_on(RedisReplicated)
+
+
+@pytest.fixture(scope="module")
+def cluster_store() -> Iterator[RedisStore]:
+    """Give a store on a Cluster of three primaries."""
+    yield from store_on(RedisCluster)
+
+
+@pytest.fixture(
+    params=["memory", *(pytest.param(kind, marks=pytest.mark.redis) for kind in ("redis", "sentinel", "cluster"))]
+)
 def store(request: pytest.FixtureRequest, namespace: str) -> Iterator[Store]:
     """Return each kind of store in turn; what a test left on the server is removed."""
     if request.param == "memory":
         yield MemoryStore()
         return
-    real: RedisStore = request.getfixturevalue("redis_store")
+    real: RedisStore = request.getfixturevalue(f"{request.param}_store")
     yield real
-    keys = list(real._client.scan_iter(match=f"*{namespace}*", count=5000))
-    if keys:
-        real._client.unlink(*keys)
+    for server in real._nodes.each():
+        for key in server.scan_iter(match=f"*{namespace}*", count=5000):
+            server.unlink(key)
 
 
 @pytest.fixture
@@ -818,7 +852,25 @@ def test_a_refused_login_says_so(server: RedisServer) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("url", ["", "localhost:6379", "http://localhost", "redis://localhost:port"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:6379",
+        "http://localhost",
+        "redis://localhost:port",
+        "redis://localhost?no_such_option=1",
+        "rediss://localhost?ssl_ca_certs=/no/such/file",
+        "redis://localhost?ssl_ca_certs=/no/such/file",
+        "redis+sentinel://localhost:26379",
+        "redis+sentinel://localhost:26379/mymaster?sentinel_pasword=x",
+        "redis+sentinel://localhost:port/mymaster",
+        "redis+cluster://localhost:1/3",
+        "redis+cluster://localhost:1?db=3",
+        "redis+cluster://localhost:1,,:2",
+        "redis+nothing://localhost:1",
+    ],
+)
 def test_an_address_that_is_none_is_a_configuration_error(url: str) -> None:
     """The mistake is told before anything connects."""
     with pytest.raises(ConfigurationError, match="Redis URL"):
@@ -869,6 +921,30 @@ def test_a_subscription_outlives_its_server(server: RedisServer, own: RedisStore
 
 
 @pytest.mark.redis
+def test_a_server_that_falls_silent_counts_as_lost(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen server closes no connection: it is asked, and a quiet one that answers is kept."""
+    monkeypatch.setattr("streamresults.store.redis_subscription.SOCKET_TIMEOUT", 0.2)
+    store = RedisStore(f"{server.url}?socket_timeout=0.2")
+    subscription = store.subscribe("c")
+    for _ in range(20):
+        assert [] == subscription.get(0.05)
+
+    def listen_on() -> None:
+        for _ in range(200):
+            assert [] == subscription.get(0.05)
+
+    server.pause()
+    with pytest.raises(StoreUnavailable, match=server.address):
+        listen_on()
+    server.resume()
+
+    assert subscription.get(SOON) is None
+
+    store.close()
+    subscription.close()
+
+
+@pytest.mark.redis
 def test_a_closed_subscription_leaves_no_listener(server: RedisServer, own: RedisStore) -> None:
     """Its connection is given back and hears nothing any more, and the store goes on."""
     subscription = own.subscribe("c")
@@ -892,7 +968,7 @@ def test_all_that_is_written_stands_under_the_namespace(server: RedisServer, own
     expected |= {keys.mark_prefix(3) + "a", keys.interest_prefix(3) + "b"}
 
     assert server.execute("DBSIZE") == str(len(expected))
-    assert expected == {os.fsdecode(key) for key in own._client.scan_iter()}
+    assert expected == {os.fsdecode(key) for key in own._nodes.each()[0].scan_iter()}
 
 
 @pytest.mark.redis

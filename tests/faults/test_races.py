@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from streamresults.client import engine
+from streamresults.client import waits
 from streamresults.deadline import Deadline
 from streamresults.events.codec import Codec
 from streamresults.events.event import Event
@@ -162,7 +162,7 @@ class Round:
                 self.arena.writer.wait_for_room(Deadline(SOON))
 
     def run(self, *, break_reader: bool) -> None:
-        waits = self.arena.engine()
+        engine = self.arena.engine()
         place = self.arena.client._whereabouts.find(Deadline(SOON))
         publisher = threading.Thread(target=self._publish)
         started = False
@@ -174,7 +174,7 @@ class Round:
             if break_reader and index % 50 == 0 and self.arena.readers:
                 self.arena.readers[-1].break_now.set()
             partition = self.arena.client._whereabouts.partition_of(task, place)
-            self.waiters.append(waits.submit(task, partition, self._over, through_topic=self.through_topic))
+            self.waiters.append(engine.submit(task, partition, self._over, through_topic=self.through_topic))
         publisher.join()
         self.all_over.wait(SOON)
 
@@ -258,7 +258,7 @@ def test_no_wait_sleeps_through_a_reset_of_the_reader(
     memory_arena: Arena, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reset sends everybody back to step 1, also those in the middle of a look."""
-    monkeypatch.setattr(engine, "_RETRY", 0.0005)  # else the view has caught up before the reader is back
+    monkeypatch.setattr(waits, "_RETRY", 0.0005)  # else the view has caught up before the reader is back
     _race(memory_arena, seed, _races(20_000), TASKS_PER_ROUND, through_topic=True, breaking=0.5)
 
 
@@ -276,5 +276,5 @@ def test_no_wait_on_real_services_sleeps_through_a_reset(
     real_arena: Arena, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader that breaks loses what it had fetched; the next one begins where the log ends by then."""
-    monkeypatch.setattr(engine, "_RETRY", 0.0005)
+    monkeypatch.setattr(waits, "_RETRY", 0.0005)
     _race(real_arena, seed, _races(10_000), TASKS_PER_ROUND, through_topic=True, breaking=0.5)

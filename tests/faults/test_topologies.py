@@ -37,10 +37,11 @@ from redis_replicated import RedisReplicated
 from redis_secured import PASSWORD, USER, RedisSecured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from redis_server import RedisServer
+
     from streamresults.store.base import Subscription, View
 
 pytestmark = pytest.mark.redis
@@ -51,6 +52,8 @@ TOPIC: Final = "topic-id"
 PARTITIONS: Final = 12
 GENERATION: Final = b"genera-1"
 TASKS: Final = [f"t{number}" for number in range(300)]
+#: A success, as an entry of a batch.
+ENTRY: Final = pack_entry(event_summary(Best(4, 0, 1, NEVER, b"v")))
 #: Events in one batch.
 BATCH: Final = 25
 #: How long a test waits for what must happen. Larger: a failure is told late. Smaller: a busy machine fails.
@@ -103,6 +106,7 @@ def namespace() -> str:
 @pytest.fixture
 def on_sentinel(replicated: RedisReplicated) -> Iterator[RedisStore]:
     """Give a store on the primary that Sentinel names."""
+    revive(replicated.servers)
     replicated.wait_ready()
     store = RedisStore(replicated.url)
     yield store
@@ -112,10 +116,19 @@ def on_sentinel(replicated: RedisReplicated) -> Iterator[RedisStore]:
 @pytest.fixture
 def on_cluster(cluster: RedisCluster) -> Iterator[RedisStore]:
     """Give a store on the Cluster."""
+    revive(cluster.servers)
     cluster.wait_ready()
     store = RedisStore(cluster.url)
     yield store
     store.close()
+
+
+def revive(servers: list[RedisServer]) -> None:
+    """Start what a test that failed left behind."""
+    for server in servers:
+        if not server.is_running():
+            server.start()
+        server.resume()
 
 
 def slot_of(namespace: str, partition: int) -> int:
@@ -214,18 +227,21 @@ class Load:
                 self.rewinds += 1
 
 
-def told(store: RedisStore, view: View, namespace: str, subscription: Subscription, task: str, offset: int) -> None:
+def wakes(store: RedisStore, namespace: str, channel: str, subscription: Subscription, *, offset: int = 0) -> None:
     """Check that a result wakes whoever waits, over the connection that a subscription has now."""
-    partition = PARTITIONS  # one that the load leaves alone
-    view.look({partition: [task]}, Interest(f"{namespace}:wake", 60))
-    (reply,) = view.apply(
-        [LiveBatch(partition, LiveClaim(offset, offset + 1, 0, offset, 0, GENERATION), [(task, ENTRY)])]
-    )
-    assert Outcome.APPLIED is reply.outcome
-
+    partition, task = PARTITIONS, f"a{offset}"  # a partition that the load leaves alone
+    view = store.view(namespace, TOPIC)
+    claim = LiveClaim(offset, offset + 1, 0, offset, 0, GENERATION)
+    view.look({partition: [task]}, Interest(channel, 60))
+    (reply,) = view.apply([LiveBatch(partition, claim, [(task, ENTRY)])])
     found: list[str] = []
-    eventually(lambda: found.extend(subscription.get(0.1) or []) or found, SOON, f"a message from {store.where}")
 
+    def heard() -> bool:
+        found.extend(subscription.get(0.1) or [])
+        return bool(found)
+
+    assert Outcome.APPLIED is reply.outcome
+    eventually(heard, SOON, f"a message from {store.where}")
     assert [task] == found
 
 
@@ -235,6 +251,11 @@ def restored(subscription: Subscription) -> bool:
         return subscription.get(0.1) is None
     except StoreUnavailable:
         return False
+
+
+def another(cluster: RedisCluster, primary: RedisServer) -> RedisServer:
+    """Return a primary that is not this one."""
+    return next(owner for owner in map(cluster.owner_of, range(0, 16384, 1000)) if owner is not primary)
 
 
 # Sentinel
@@ -251,7 +272,7 @@ def test_a_killed_primary_is_replaced_through_sentinel(
         replicated.wait_for_another(old)
         load.goes_on()
         eventually(lambda: restored(subscription), SOON, "the loss is told")
-        told(on_sentinel, view, namespace, subscription, "a", 0)
+        wakes(on_sentinel, namespace, f"{namespace}:wake", subscription)
         old.start()
         replicated.wait_ready()
         load.goes_on()
@@ -272,6 +293,7 @@ def test_a_primary_that_becomes_a_replica_is_left(
             replicated.fail_over()
             load.goes_on()
             replicated.wait_ready()
+            load.goes_on()
 
     load.check()
 
@@ -294,6 +316,17 @@ def test_a_frozen_primary_is_replaced(replicated: RedisReplicated, on_sentinel: 
 # Cluster
 
 
+def test_a_replica_takes_over_in_good_order(cluster: RedisCluster, on_cluster: RedisStore, namespace: str) -> None:
+    """CLUSTER FAILOVER loses nothing, and the load follows MOVED."""
+    view = on_cluster.view(namespace, TOPIC)
+    with Load(view) as load:
+        for partition in (0, 1, 2):
+            cluster.fail_over(slot_of(namespace, partition))
+            load.goes_on()
+
+    load.check()
+
+
 def test_a_killed_primary_is_replaced_in_a_cluster(
     cluster: RedisCluster, on_cluster: RedisStore, namespace: str
 ) -> None:
@@ -307,7 +340,7 @@ def test_a_killed_primary_is_replaced_in_a_cluster(
         cluster.wait_for_another(slot, old)
         load.goes_on()
         eventually(lambda: restored(subscription), SOON, "the loss is told")
-        told(on_cluster, view, namespace, subscription, "a", 0)
+        wakes(on_cluster, namespace, f"{namespace}:wake", subscription)
         old.start()
         cluster.wait_ready()
         load.goes_on()
@@ -320,20 +353,9 @@ def listening_on(store: RedisStore, channel: str, server: RedisServer) -> Subscr
     """Subscribe until the connection, which is to any server, is to this one."""
     while True:
         subscription = store.subscribe(channel)
-        if server.execute("PUBSUB", "NUMSUB", channel) != "[]" and server.ask("PUBSUB", "NUMSUB", channel)[1]:
+        if server.ask("PUBSUB", "NUMSUB", channel)[1]:
             return subscription
         subscription.close()
-
-
-def test_a_replica_takes_over_in_good_order(cluster: RedisCluster, on_cluster: RedisStore, namespace: str) -> None:
-    """CLUSTER FAILOVER loses nothing, and the load follows MOVED."""
-    view = on_cluster.view(namespace, TOPIC)
-    with Load(view) as load:
-        for partition in (0, 1, 0):
-            cluster.fail_over(slot_of(namespace, partition))
-            load.goes_on()
-
-    load.check()
 
 
 def test_a_slot_moves_under_load(cluster: RedisCluster, on_cluster: RedisStore, namespace: str) -> None:
@@ -342,9 +364,7 @@ def test_a_slot_moves_under_load(cluster: RedisCluster, on_cluster: RedisStore, 
     with Load(view) as load:
         for _ in range(2):
             source = cluster.owner_of(slot)
-            target = next(
-                cluster.owner_of(other) for other in range(0, 16384, 1000) if cluster.owner_of(other) is not source
-            )
+            target = another(cluster, source)
             assert cluster.move_slot(slot, target) > 0
             assert cluster.owner_of(slot) is target
             load.goes_on()
@@ -359,11 +379,11 @@ def test_a_half_moved_slot_holds_up_its_partition_alone(
     view, slot = on_cluster.view(namespace, TOPIC), slot_of(namespace, 3)
     view.apply([batch(3, 0, BATCH), batch(4, 0, BATCH)])
     source = cluster.owner_of(slot)
-    target = next(cluster.owner_of(other) for other in range(0, 16384, 1000) if cluster.owner_of(other) is not source)
+    target = another(cluster, source)
     cluster.begin_move(slot, target)
     cluster.move_keys(slot, target)
     began = monotonic()
-    with pytest.raises(StoreUnavailable, match="TryAgain|Ask"):
+    with pytest.raises(StoreUnavailable, match=r"TryAgain|Ask"):
         view.apply([batch(3, BATCH, 2 * BATCH), batch(4, BATCH, 2 * BATCH)])
 
     assert monotonic() - began < SOON / 5
@@ -383,7 +403,7 @@ def test_one_key_is_read_on_the_side_where_it_is(cluster: RedisCluster, on_clust
     on_cluster.write_descriptor(namespace, one)
     slot = key_slot(descriptor_key(namespace, "results").encode())
     source = cluster.owner_of(slot)
-    target = next(cluster.owner_of(other) for other in range(0, 16384, 1000) if cluster.owner_of(other) is not source)
+    target = another(cluster, source)
     cluster.begin_move(slot, target)
     while cluster.move_keys(slot, target):
         pass
@@ -409,10 +429,10 @@ def test_scripts_that_one_server_forgot_are_loaded_there(
 
 def test_any_server_of_the_cluster_wakes(cluster: RedisCluster, on_cluster: RedisStore, namespace: str) -> None:
     """What a script publishes on one server arrives at every other one, replicas too."""
-    view, channel = on_cluster.view(namespace, TOPIC), f"{namespace}:wake"
     for offset, server in enumerate(cluster.servers):
+        channel = f"{namespace}:wake:{offset}"
         subscription = listening_on(on_cluster, channel, server)
-        told(on_cluster, view, namespace, subscription, f"a{offset}", offset)
+        wakes(on_cluster, namespace, channel, subscription, offset=offset)
         subscription.close()
 
 
@@ -454,9 +474,9 @@ def test_a_user_of_least_rights_can_do_everything(secured: RedisSecured) -> None
 def test_another_namespace_is_refused(secured: RedisSecured) -> None:
     """The message says that it is a permission, and where the rule is."""
     store = RedisStore(secured.url)
-    with pytest.raises(StoreUnavailable, match="does not permit.*ACL rule"):
+    with pytest.raises(StoreUnavailable, match=r"does not permit.*ACL rule"):
         store.view("theirs", TOPIC).apply([batch(0, 0, 1)])
-    with pytest.raises(StoreUnavailable, match="does not permit.*ACL rule"):
+    with pytest.raises(StoreUnavailable, match=r"does not permit.*ACL rule"):
         store.subscribe("theirs:wake")
     store.close()
 
@@ -481,7 +501,11 @@ def test_every_refusal_is_one_clear_line(secured: RedisSecured, old: str, new: s
     if new == "no_ca=":
         url = "&".join(part for part in url.replace("?", "?&").split("&") if "no_ca" not in part).replace("?&", "?")
     store = RedisStore(url)
-    calls = [store.ping, lambda: store.view("ours", TOPIC).apply([batch(0, 0, 1)]), lambda: store.subscribe("ours:x")]
+    calls: list[Callable[[], object]] = [
+        store.ping,
+        lambda: store.view("ours", TOPIC).apply([batch(0, 0, 1)]),
+        lambda: store.subscribe("ours:x"),
+    ]
     for call in calls:
         with pytest.raises(StoreUnavailable, match=message) as caught:
             call()
@@ -499,6 +523,26 @@ def test_a_client_without_a_certificate_is_refused(secured: RedisSecured) -> Non
     store.close()
 
 
+def test_sentinels_have_a_login_of_their_own(replicated: RedisReplicated) -> None:
+    """Their password stands in the query; without it, or with another one, the line says so."""
+    for sentinel in replicated.sentinels:
+        sentinel.ask("ACL", "SETUSER", "guest", "on", ">let-me-in", "+@all")
+        sentinel.ask("ACL", "SETUSER", "default", "-sentinel")
+    login = "&sentinel_username=guest&sentinel_password="
+    try:
+        store = RedisStore(f"{replicated.url}{login}let-me-in")
+        assert store.ping()
+        store.close()
+        refused = RedisStore(f"{replicated.url}{login}wrong")
+        with pytest.raises(StoreUnavailable, match=r"mymaster.*Set sentinel_username and sentinel_password") as caught:
+            refused.ping()
+        assert len(str(caught.value)) < 300
+        refused.close()
+    finally:
+        for sentinel in replicated.sentinels:
+            sentinel.ask("ACL", "SETUSER", "default", "+sentinel")
+
+
 @pytest.mark.parametrize("kind", ["sentinel", "cluster"])
 def test_servers_that_are_all_away_are_named(kind: str) -> None:
     """One line with every address, in bounded time, whatever the topology."""
@@ -506,7 +550,12 @@ def test_servers_that_are_all_away_are_named(kind: str) -> None:
     store = RedisStore(f"redis+{kind}://127.0.0.1:1,127.0.0.1:2{path}")
     view = store.view("ns", TOPIC)
     began = monotonic()
-    for call in (store.ping, lambda: view.apply([batch(0, 0, 1), batch(1, 0, 1)]), lambda: store.subscribe("c")):
+    calls: list[Callable[[], object]] = [
+        store.ping,
+        lambda: view.apply([batch(0, 0, 1), batch(1, 0, 1)]),
+        lambda: store.subscribe("c"),
+    ]
+    for call in calls:
         with pytest.raises(StoreUnavailable, match=r"127.0.0.1:1,127.0.0.1:2 .*Is it running\?$") as caught:
             call()
 

@@ -132,7 +132,7 @@ publisher.succeeded("parent-before", 1)
 children = []
 held = threading.Event()
 def hold():
-    with publisher._lock, publisher.counting:
+    with publisher._connection.lock, publisher._outcomes.lock:
         held.set()
         release.wait()
 release = threading.Event()

@@ -14,158 +14,24 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from streamresults.client import engine as engine_module
+from streamresults.client import looking, waits
 from streamresults.client.waiter import Phase
 from streamresults.compactor.lane import Lane
 from streamresults.deadline import Deadline
 from streamresults.errors import ClientClosed, DeadLettered, StreamResultsError, WaitTimeout
-from streamresults.events.event import Event
-from streamresults.events.fold import NEVER, Best, event_summary, tombstone_summary
-from streamresults.events.states import rank
-from streamresults.settings import Settings
-from streamresults.store.base import LiveBatch, Mark
-from streamresults.store.memory import MemoryStore
-from streamresults.store.value import pack_entry
-from streamresults.topic.memory import MemoryBroker
-from streamresults.wiring import Wiring
-from tests.conftest import create_topics
+from streamresults.events.fold import NEVER
+from streamresults.store.base import Mark
+from tests.unit.desk import SOON, Desk, desks
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from streamresults.client import Client
-    from streamresults.client.engine import Engine
-    from streamresults.client.result import Result
-    from streamresults.client.waiter import Waiter, Watch
-    from streamresults.store.memory import MemoryView
-
-#: Seconds in which anything here happens on a loaded machine.
-SOON = 10.0
-
-
-class Wait:
-    """One wait in a thread of its own."""
-
-    def __init__(self, client: Client, task: str, timeout: float | None, via: Any) -> None:
-        self._call: Callable[[], Result] = lambda: client.wait(task, timeout, via=via)
-        self._found: Result | None = None
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._found = self._call()
-        except Exception as exc:  # noqa: BLE001 -- raised where the test asks
-            self._error = exc
-
-    def result(self) -> Result:
-        self._thread.join(SOON)
-        assert not self._thread.is_alive(), "the wait does not end"
-        if self._error is not None:
-            raise self._error
-        assert self._found is not None
-        return self._found
-
-    @property
-    def told(self) -> tuple[str, str]:
-        found = self.result()
-        return found.state, str(found.basis)
-
-
-class Desk:
-    """One partition in memory, a client, and a compactor that moves by hand."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.broker, self.store = MemoryBroker(), MemoryStore()
-        self.wiring = Wiring(Settings(**settings), broker=self.broker, store=self.store)
-        create_topics(self.wiring, 1)
-        self.client = self.wiring.client()
-        self.writer = self.broker.writer("results")
-        self.codec = self.wiring.codec()
-        self.lane = Lane(0, 0, 0, from_low=True)
-        self.waits: list[Wait] = []
-
-    @property
-    def engine(self) -> Engine:
-        place = self.client._whereabouts.find(Deadline(SOON))
-        return self.client._running_engine(place, "")
-
-    @property
-    def view(self) -> MemoryView:
-        return cast("MemoryView", self.client._whereabouts.find(Deadline(SOON)).view)
-
-    @property
-    def watch(self) -> Watch:
-        return self.engine._watches[0]
-
-    def publish(self, task: str, state: str | None) -> int:
-        """Append a record, a tombstone for ``None``; return its offset."""
-        value = None if state is None else self.codec.encode(Event(task_id=task, state=state))
-        return self.append(task.encode(), value)
-
-    def append(self, key: bytes, value: bytes | None) -> int:
-        offsets: list[int] = []
-        self.writer.produce(key, value, lambda answer: offsets.append(answer.offset))
-        assert self.writer.flush(Deadline(SOON)) == 0
-        return offsets[0]
-
-    def fold(self, end: int | None = None, *, begin: int | None = None, marks: Any = ()) -> None:
-        """Fold everything up to ``end``, the log's end when not stated, as a compactor does."""
-        log = self.broker._cluster.topics["results"].partitions[0]
-        for record in list(log.records):
-            if self.lane.position <= record.offset_ < (log.high if end is None else end):
-                self._apply(record.offset_ + 1, [self._entry(record)])
-        self._apply(max(self.lane.position, log.high if end is None else end), [], begin=begin, marks=marks)
-
-    def _entry(self, record: Any) -> tuple[str, bytes]:
-        if record.value_ is None:
-            return record.key_.decode(), pack_entry(tombstone_summary(record.offset_, NEVER))
-        state = self.codec.decode_prefix(record.value_).state
-        best = Best(rank(state, terminal=False), record.offset_, record.milliseconds, NEVER, record.value_)
-        return record.key_.decode(), pack_entry(event_summary(best))
-
-    def _apply(self, end: int, entries: Any, *, begin: int | None = None, marks: Any = ()) -> None:
-        claim = self.lane.claim(self.lane.position if begin is None else begin, end, 1_000_000)
-        (reply,) = self.view.apply([LiveBatch(0, claim, entries, marks)])
-        self.lane.replied(reply.coverage)
-
-    def wait(self, task: str = "t", timeout: float | None = SOON, via: str = "topic") -> Wait:
-        self.waits.append(Wait(self.client, task, timeout, via))
-        return self.waits[-1]
-
-    def waiter(self, task: str = "t") -> Waiter | None:
-        watch = self.engine._watches.get(0)
-        found = watch.waiters.get(task.encode()) if watch else None
-        return found[0] if found else None
-
-    def in_phase(self, phase: Phase, task: str = "t") -> None:
-        """Return once the wait of a task has come to a phase."""
-        eventually(lambda: (w := self.waiter(task)) is not None and w.phase is phase, SOON, f"{task} is {phase}")
-
-    def close(self) -> None:
-        self.store.outage()
-        self.broker.fail(None)
-        self.client.close()
-        self.writer.close(Deadline(SOON))
-        self.wiring.close()
-        for wait in self.waits:
-            wait._thread.join(SOON)
-
 
 @pytest.fixture
 def open_desk() -> Iterator[Callable[..., Desk]]:
     """Give a function that opens a desk; safety re-reads are off."""
-    desks: list[Desk] = []
-
-    def opened(**settings: Any) -> Desk:
-        desks.append(Desk(**{"safety_rereads": False, **settings}))
-        return desks[-1]
-
-    yield opened
-    for desk in desks:
-        desk.close()
+    yield from desks()
 
 
 @pytest.fixture
@@ -183,7 +49,7 @@ def test_what_is_ready_before_the_wait_costs_no_reader(desk: Desk) -> None:
     desk.fold()
 
     assert ("FAILURE", "full") == desk.wait().told
-    assert desk.engine._reader is None
+    assert desk.engine.reader.connection is None
 
 
 def test_a_sleeper_is_woken_by_any_end(desk: Desk) -> None:
@@ -248,7 +114,7 @@ def test_a_success_needs_no_proof(desk: Desk) -> None:
 
 def test_an_unheard_view_lets_the_topic_speak(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a compactor a FAILURE ends the wait after a while, and the answer says what it is based on."""
-    monkeypatch.setattr(engine_module, "UNHEARD_AFTER", 0.3)
+    monkeypatch.setattr(looking, "UNHEARD_AFTER", 0.3)
     wait = desk.wait()
     desk.in_phase(Phase.UNPROVEN)
     desk.publish("t", "FAILURE")
@@ -344,7 +210,7 @@ def test_a_reader_whose_offset_is_gone_starts_again(desk: Desk) -> None:
     desk.fold()
     wait = desk.wait()
     desk.in_phase(Phase.ASLEEP)
-    reader = desk.engine._reader
+    reader = desk.engine.reader.connection
     assert reader is not None
     desk.broker.skip_offsets("results", 0, 10)
     reader.assign({0: 99})
@@ -359,14 +225,14 @@ def test_a_reader_whose_offset_is_gone_starts_again(desk: Desk) -> None:
 
 def test_a_reader_that_breaks_is_replaced(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wait goes on with the next one."""
-    monkeypatch.setattr(engine_module, "_RETRY", 0.01)
+    monkeypatch.setattr(waits, "_RETRY", 0.01)
     desk.fold()
     wait = desk.wait()
     desk.in_phase(Phase.ASLEEP)
-    broken = desk.engine._reader
+    broken = desk.engine.reader.connection
     assert broken is not None
     broken.close()
-    eventually(lambda: desk.engine._reader is not broken and desk.watch.is_read, SOON)
+    eventually(lambda: desk.engine.reader.connection is not broken and desk.watch.is_read, SOON)
     desk.in_phase(Phase.ASLEEP)
     desk.publish("t", "FAILURE")
 
@@ -375,7 +241,7 @@ def test_a_reader_that_breaks_is_replaced(desk: Desk, monkeypatch: pytest.Monkey
 
 def test_an_idle_partition_is_released_and_read_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Traffic that nobody waits for is not read, and the next wait finds nothing amiss."""
-    monkeypatch.setattr(engine_module, "_IDLE_AFTER", 0.05)
+    monkeypatch.setattr(waits, "_IDLE_AFTER", 0.05)
     desk.fold()
     for _ in range(3):
         wait = desk.wait()
@@ -433,7 +299,7 @@ def test_a_look_at_an_older_view_does_not_count_as_a_look(desk: Desk) -> None:
     desk.fold()
     newer = partition.coverage
     eventually(lambda: desk.watch.next_offset == 4, SOON)
-    desk.watch.highest_watermark = 4
+    desk.client._watermarks.saw(0, 4)
     desk.watch.next_offset = 2  # a reader that lags behind the view
     partition.coverage = older
     value = partition.values.pop("t")
@@ -459,7 +325,7 @@ def test_a_wait_through_the_view_is_woken_by_a_message(desk: Desk) -> None:
     desk.fold()
 
     assert ("FAILURE", "full") == wait.told
-    assert desk.engine._reader is None
+    assert desk.engine.reader.connection is None
 
 
 def test_word_can_be_left_before_there_is_a_view(desk: Desk) -> None:
@@ -480,7 +346,7 @@ def test_a_lost_subscription_is_a_reason_to_look(desk: Desk) -> None:
     desk.view.partitions[0].interests.clear()
     desk.publish("t", "SUCCESS")
     desk.fold()
-    desk.engine._hear(None)
+    desk.engine.listener.hear(None)
 
     assert ("SUCCESS", "full") == wait.told
 
@@ -507,7 +373,7 @@ def test_many_waits_without_a_reader_are_looked_at_together(desk: Desk) -> None:
         desk.in_phase(Phase.UNPROVEN, f"t{number}")
     desk.store._listeners.clear()
     desk.broker._cluster.outage = None
-    desk.engine._inspector.ends = _away  # type: ignore[method-assign, union-attr]
+    desk.engine.assigner.inspector.ends = _away  # type: ignore[method-assign, union-attr]
     for number in range(20):
         desk.publish(f"t{number}", "FAILURE")
     desk.fold()
@@ -540,7 +406,7 @@ def test_without_kafka_waits_go_through_the_view(desk: Desk) -> None:
     wait = desk.wait()
     desk.in_phase(Phase.UNPROVEN)
     desk.broker._cluster.outage = None
-    desk.engine._inspector.ends = _away  # type: ignore[method-assign, union-attr]
+    desk.engine.assigner.inspector.ends = _away  # type: ignore[method-assign, union-attr]
     desk.publish("t", "FAILURE")
     desk.fold()
 
@@ -630,10 +496,7 @@ def test_a_thousand_waits_use_a_handful_of_threads(desk: Desk) -> None:
     ]
     eventually(lambda: all(waiter.phase is Phase.ASLEEP for waiter in waiters), SOON)
 
-    assert {"streamresults-looker", "streamresults-assigner", "streamresults-reader", "streamresults-listener"} == {
-        thread.name for thread in desk.engine._threads
-    }
-    assert len(desk.engine._threads) == 4
+    assert ["assigner", "listener", "looker", "reader"] == sorted(desk.engine.threads.names)
 
     for number in range(1000):
         desk.publish(f"t{number}", "SUCCESS")
@@ -654,10 +517,10 @@ def test_waits_that_were_given_up_leave_nothing_behind(desk: Desk, via: str) -> 
     desk.publish("t", "SUCCESS")
     desk.fold()
     wait.result()
-    engine = desk.engine
-    eventually(lambda: not engine._new and not engine._wanted, SOON)
+    table = desk.engine.waits
+    eventually(lambda: not table.new and not table.wanted, SOON)
 
-    assert ({}, set(), []) == (desk.watch.waiters, desk.watch.unproven, list(engine._rereads))
+    assert ({}, set(), []) == (desk.watch.waiters, desk.watch.unproven, list(table.rereads))
 
 
 def test_traffic_that_has_ended_counts_no_more(desk: Desk) -> None:

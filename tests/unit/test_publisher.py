@@ -327,7 +327,7 @@ def test_threads_that_wait_for_one_opening_keep_their_own_deadlines(desk: Desk) 
     """While Kafka is away nobody waits behind somebody else's budget."""
     desk.broker.hold()
     slow, _ = in_thread(lambda: desk.publisher.publish(Event(task_id="slow", state="SUCCESS"), timeout=SOON))
-    eventually(desk.publisher._lock.locked)
+    eventually(desk.publisher._connection.lock.locked)
     waited = Deadline(None)
     with pytest.raises(PublishFailed, match="not written"):
         desk.publisher.publish(Event(task_id="quick", state="SUCCESS"), timeout=0.05)
@@ -340,7 +340,7 @@ def test_threads_that_wait_for_one_opening_keep_their_own_deadlines(desk: Desk) 
 def test_a_refusal_at_produce_is_not_written(desk: Desk) -> None:
     """A writer that is gone is a failed publish, not an error of another kind."""
     desk.publisher.warm()
-    writer = desk.publisher._writer
+    writer = desk.publisher._connection.writer
     assert writer is not None
     writer.close(Deadline(SOON))
     with pytest.raises(PublishFailed) as caught:

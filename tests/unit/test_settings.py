@@ -83,6 +83,9 @@ def test_secrets_are_masked_for_people() -> None:
     """No password appears in what is shown."""
     shown = str(describe(load({"redis_url": "redis://me:hunter2@r:6379/0", "kafka": {"sasl.password": "hunter2"}})))
 
+    hidden = load({"redis_url": "redis+sentinel://h/m?db=1&sentinel_password=hunter2"})
+
+    assert "redis+sentinel://h/m?db=1&sentinel_password=***" in str(describe(hidden))
     assert "hunter2" not in shown
     assert "redis://me:***@r:6379/0" in shown
 

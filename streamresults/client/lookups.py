@@ -1,0 +1,218 @@
+"""
+Looks tasks up in the view, and waits until the view has folded far enough. It starts no thread and reads no topic.
+
+Nobody answers from a view that is older than one that this process has seen before, by a wait or by a lookup: what it
+shows may be forgotten.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from streamresults.client.result import Basis, Result
+from streamresults.deadline import Deadline
+from streamresults.errors import ConfigurationError, NotYetCovered, TopicMismatch, TopicUnavailable
+from streamresults.events.event import Position
+from streamresults.store.value import unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from streamresults.client.fetching import Fetcher
+    from streamresults.client.result import Decoding
+    from streamresults.client.watermarks import HighestWatermarks, Sight
+    from streamresults.client.whereabouts import Place
+    from streamresults.events.fold import Best
+    from streamresults.store.base import View
+    from streamresults.topic.base import TopicInspector
+
+#: Seconds between looks at a watermark that a lookup waits for: first and longest.
+_LOOK_FIRST: Final = 0.005
+_LOOK_LONGEST: Final = 0.25
+#: Seconds for the brokers to say where the log ends.
+_ANSWER: Final = 10.0
+#: The same when only a doubt hangs on it, and seconds until the brokers are asked again.
+_DOUBT_ANSWER: Final = 2.0
+_DOUBT_EVERY: Final = 0.25
+
+
+class Lookups:
+    """
+    Looks tasks up. Thread-safe.
+
+    Args:
+        fetcher: Fetches what is too large for the view.
+        inspector: Knows where the log ends; ``None`` without Kafka.
+    """
+
+    def __init__(
+        self,
+        decoding: Decoding,
+        fetcher: Fetcher,
+        watermarks: HighestWatermarks,
+        inspector: TopicInspector | None,
+        partition_of: Callable[[str, Place], int],
+    ) -> None:
+        self._decoding: Final = decoding
+        self._fetcher: Final = fetcher
+        self._watermarks: Final = watermarks
+        self._inspector: Final = inspector
+        self._partition_of: Final = partition_of
+        #: When the brokers were last asked about a partition's doubt.
+        self._asked_at: Final[dict[int, float]] = {}
+
+    # -- values -----------------------------------------------------------------------------------------------------
+
+    def look(self, task_ids: Sequence[str], place: Place, deadline: Deadline) -> list[Result]:
+        """
+        Return what the view knows of each task, in the order asked for, in one round trip.
+
+        Args:
+            deadline: For each value that stands in the log alone; a value that is in the view is one answer away.
+        """
+        by_partition: dict[int, list[str]] = {}
+        places = []
+        for task_id in task_ids:
+            partition = self._partition_of(task_id, place)
+            ids = by_partition.setdefault(partition, [])
+            places.append((partition, len(ids)))
+            ids.append(task_id)
+        found = self._watermarks.look(_view(place), by_partition)
+        sights = {p: _PartitionSeen(place, p, sight, older=self._is_older(p, sight)) for p, sight in found.items()}
+        return [
+            self._result(task_id, index, sights[partition], deadline)
+            for task_id, (partition, index) in zip(task_ids, places, strict=True)
+        ]
+
+    def _result(self, task_id: str, index: int, part: _PartitionSeen, deadline: Deadline) -> Result:
+        best = part.best(index)
+        value = None
+        if best is not None:
+            value = best.value if best.value is not None else self._fetcher.fetch(part.number, best.offset, deadline)
+        return Result(
+            task_id,
+            self._decoding,
+            basis=part.basis,
+            value=value,
+            position=Position(part.topic_id, part.number, best.offset) if best is not None else None,
+            appended_ms=best.appended_ms if best is not None else 0,
+            mark=None if part.older else part.looked.marks[index],
+            as_of=part.as_of,
+            uncovered=part.uncovered,
+        )
+
+    # -- watermarks -------------------------------------------------------------------------------------------------
+
+    def await_end(self, task_id: str, place: Place, partition: int, deadline: Deadline) -> None:
+        """
+        Wait until the view has folded what the log holds now.
+
+        Raises:
+            NotYetCovered: It did not get there in time.
+            ConfigurationError: This process has no Kafka, which alone knows where the log ends, or no Redis.
+        """
+        if self._inspector is None:
+            raise ConfigurationError(
+                "a fresh lookup needs Kafka, which alone knows where the log ends: set kafka_bootstrap"
+            )
+        end = self._inspector.ends([partition], Deadline(deadline.remaining(_ANSWER)))[partition]
+        self._watermarks.log_ends(partition, end)
+        self._await_watermark(task_id, place, partition, end, deadline)
+
+    def await_position(
+        self, task_id: str, place: Place, partition: int, at_least: Position, deadline: Deadline
+    ) -> None:
+        """
+        Wait until the view has folded a position.
+
+        Raises:
+            NotYetCovered: It did not get there in time.
+            TopicMismatch: It is a position in another topic.
+            ConfigurationError: This process has no Redis.
+        """
+        if at_least.topic_id and at_least.topic_id != place.topic_id:
+            msg = f"the position is in topic {at_least.topic_id}, this is {place.topic_id}: the topic was made again"
+            raise TopicMismatch(msg)
+        self._await_watermark(task_id, place, partition, at_least.offset + 1, deadline)
+
+    def _await_watermark(self, task_id: str, place: Place, partition: int, target: int, deadline: Deadline) -> None:
+        """Wait until a view that is no older one has folded everything below ``target``."""
+        view, pause = _view(place), _LOOK_FIRST
+        while True:
+            sight = self._watermarks.look(view, {partition: ()})[partition]
+            coverage = sight.looked.coverage
+            if coverage is not None and coverage.watermark >= target and not self._is_older(partition, sight):
+                return
+            if deadline.passed():
+                reached = "nothing" if coverage is None else f"offset {coverage.watermark}"
+                msg = (
+                    f"task {task_id!r}: after {deadline.total:g} s the view has folded {reached} of partition "
+                    f"{partition}, not {max(target, sight.highest)}. Is a compactor running? Try: streamresults lag"
+                )
+                raise NotYetCovered(msg, task_id=task_id)
+            time.sleep(deadline.remaining(pause))
+            pause = min(pause * 2, _LOOK_LONGEST)
+
+    def _is_older(self, partition: int, sight: Sight) -> bool:
+        """Tell whether a look may not be answered from; the brokers resolve a doubt when the log has lost records."""
+        if not sight.is_older:
+            return False
+        now = time.monotonic()
+        if self._inspector is None or now - self._asked_at.get(partition, -_DOUBT_EVERY) < _DOUBT_EVERY:
+            return True
+        self._asked_at[partition] = now
+        try:
+            end = self._inspector.ends([partition], Deadline(_DOUBT_ANSWER))[partition]
+        except TopicUnavailable:
+            return True
+        return not self._watermarks.log_ends(partition, end)
+
+
+class _PartitionSeen:
+    """What one look says of its partition: the same for every task in it."""
+
+    def __init__(self, place: Place, number: int, sight: Sight, *, older: bool) -> None:
+        self.topic_id: Final = place.topic_id
+        self.number: Final = number
+        self.looked: Final = sight.looked
+        #: Nothing may be answered from it.
+        self.older: Final = older
+        coverage = self.looked.coverage
+        self.as_of: Final = None if coverage is None else max(0.0, (self.looked.now_ms - coverage.as_of_ms) / 1000)
+        self.uncovered: Final = self._why_not_all(sight.highest, evicting=place.evicting)
+        self.basis: Final = Basis.PARTIAL if self.uncovered else Basis.FULL
+
+    def best(self, index: int) -> Best | None:
+        """Return the best event of a task, if it may be shown."""
+        raw = self.looked.values[index]
+        if raw is None or self.older:
+            return None
+        best = unpack(raw).summary.best
+        return best if best is not None and best.expires_ms > self.looked.now_ms else None
+
+    def _why_not_all(self, highest: int, *, evicting: bool) -> str:
+        """Say what the view does not cover, with the way to mend it; empty when it covers everything."""
+        coverage = self.looked.coverage
+        if coverage is None:
+            return f"there is no view of partition {self.number}. Run: streamresults compactor run"
+        if self.older:
+            return (
+                f"the view of partition {self.number} is an older one: it has folded up to offset "
+                f"{coverage.watermark}, and this process has seen one that had folded up to {highest}. Redis failed "
+                "over or was restored; the compactors catch up. To watch them: streamresults lag"
+            )
+        if evicting:
+            return "Redis may evict results (allow_eviction is set)"
+        if not coverage.complete:
+            return (
+                f"the view of partition {self.number} does not cover [{coverage.target}, {coverage.start}) yet. "
+                "A running compactor fills them in, newest first; to watch it: streamresults lag --watch"
+            )
+        return ""
+
+
+def _view(place: Place) -> View:
+    if place.view is None:
+        raise ConfigurationError("a lookup needs Redis: set redis_url")
+    return place.view

@@ -1,0 +1,189 @@
+"""The reader: matches every record of the partitions that somebody waits on. It decodes no more than a prefix."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from streamresults.client.answers import delivered_summary, state_of
+from streamresults.client.decisions import AfterRecord, after_record
+from streamresults.client.result import Basis
+from streamresults.client.waiter import Answer, Phase
+from streamresults.errors import StreamResultsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from streamresults.client.threads import Threads
+    from streamresults.client.waiter import Waiter, Watch
+    from streamresults.client.waits import Waits
+    from streamresults.events.codec import Codec
+    from streamresults.events.fold import Summary
+    from streamresults.topic.base import Polled, Record, TopicReader
+
+_log: Final = logging.getLogger("streamresults.waiter")
+#: Seconds that the reader's poll blocks; an assignment wakes it earlier.
+_POLL: Final = 0.1
+
+
+class Reader:
+    """
+    Reads the topic and hands each record to whoever waits for its key.
+
+    Args:
+        open_reader: Opens a connection when the first partition is to be read; ``None`` without Kafka.
+    """
+
+    def __init__(
+        self, waits: Waits, threads: Threads, codec: Codec, open_reader: Callable[[], TopicReader] | None
+    ) -> None:
+        self._waits: Final = waits
+        self._threads: Final = threads
+        self._codec: Final = codec
+        self._open_reader: Final = open_reader
+        self.connection: TopicReader | None = None
+        self._bytes_read = 0
+        self._rate_window = (time.monotonic(), 0)
+        #: Bytes a second that are read.
+        self.traffic = 0.0
+
+    # -- for the other threads --------------------------------------------------------------------------------------
+
+    def opened(self) -> TopicReader:
+        """Return the connection; only the assigner's thread calls this."""
+        if self.connection is None:
+            assert self._open_reader is not None
+            self.connection = self._open_reader()
+            self._threads.start("reader", self._read_forever)
+        return self.connection
+
+    def read_from(self, offsets: Mapping[int, int]) -> None:
+        """Fix where reading begins and send everybody to step 1, *then* have it read from there. Takes the lock."""
+        connection = self.opened()
+        with self._waits.lock:
+            if connection is not self.connection:
+                return  # it broke meanwhile: the next round takes the new one
+            self._waits.send_to_step_1(offsets)
+        connection.assign(offsets)
+
+    def release_idle(self) -> None:
+        """Stop reading partitions that nobody has waited on for a while. Takes the lock."""
+        with self._waits.lock:
+            idle = self._waits.idle()
+            for watch in idle:
+                watch.next_offset = -1
+            if idle and self.connection is not None:
+                # Under the lock: whoever waits next has the partition assigned after this, not before.
+                self.connection.unassign([watch.partition for watch in idle])
+
+    def wake(self) -> None:
+        """Make a poll that blocks return."""
+        if self.connection is not None:
+            self.connection.wake()
+
+    def close(self) -> None:
+        """Release the connection; the threads have ended."""
+        if self.connection is not None:
+            self.connection.close()
+
+    # -- the thread -------------------------------------------------------------------------------------------------
+
+    def _read_forever(self) -> None:
+        reader = self.connection
+        assert reader is not None
+        while not self._waits.closed:
+            try:
+                polled = reader.poll(_POLL)
+                self._dispatch(polled)
+            except Exception as exc:  # noqa: BLE001 -- whatever a record or the client library does, waits must go on
+                if self._waits.closed:
+                    return
+                _log.warning(
+                    "the reader failed and starts again: %s", exc, exc_info=not isinstance(exc, StreamResultsError)
+                )
+                reader = self._restart(reader)
+
+    def _dispatch(self, polled: Polled) -> None:
+        if polled.records:
+            with self._waits.lock:
+                rang = False
+                for record in polled.records:
+                    rang = self._match(record) or rang
+                if rang:
+                    self._waits.lock.notify_all()
+        self._measure(polled.records)
+        if polled.out_of_range:
+            self._lose_place(polled.out_of_range)
+
+    def _match(self, record: Record) -> bool:
+        """Step 4: hand a record to whoever waits for its key; tell whether the looker has new work. Lock held."""
+        offset = record.offset() or 0
+        watch = self._waits.watches.get(record.partition() or 0)
+        if watch is None or not 0 <= watch.next_offset <= offset:
+            return False  # from before a reset
+        watch.next_offset = offset + 1
+        key = record.key()
+        waiters = watch.waiters.get(key) if isinstance(key, bytes) else None
+        if not waiters:
+            return False
+        summary = delivered_summary(record, offset, self._codec)
+        state = state_of(summary, self._codec)
+        for waiter in list(waiters):
+            if waiter.through_topic:
+                waiter.state_seen = state
+                self._deliver(waiter, watch, offset, summary)
+        return True
+
+    def _deliver(self, waiter: Waiter, watch: Watch, offset: int, summary: Summary | None) -> None:
+        """Decide on a record for one wait, and act on it; the lock is held."""
+        best = summary.best if summary else None
+        asleep = waiter.phase is Phase.ASLEEP
+        verdict = after_record(asleep=asleep, folded_to=waiter.folded_to, offset=offset, rank=best.rank if best else -1)
+        if verdict is AfterRecord.DONE:
+            assert best is not None
+            self._waits.over(waiter, Answer(best.value, offset, best.appended_ms, Basis.TOPIC))
+        elif verdict is AfterRecord.LOOK_BEYOND or (summary is None and asleep):
+            waiter.next_offset = offset + 1
+            if summary is not None:
+                waiter.keep_best(summary)
+            if asleep:  # an unreadable record: only the view can say what became of it
+                waiter.phase = Phase.UNPROVEN
+                waiter.seen = None
+                watch.unproven.add(waiter)
+            watch.hurry()
+
+    # -- resets -----------------------------------------------------------------------------------------------------
+
+    def _lose_place(self, partitions: Iterable[int]) -> None:
+        """
+        Note that the place in some partitions is lost. Takes the lock.
+
+        The assigner resolves another one and sends everybody back to step 1.
+        """
+        with self._waits.lock:
+            for partition in partitions:
+                watch = self._waits.watches.get(partition)
+                if watch is not None:
+                    watch.next_offset = -1
+            self._waits.lock.notify_all()
+
+    def _restart(self, broken: TopicReader) -> TopicReader:
+        broken.close()
+        if self._waits.pause():
+            return broken
+        with self._waits.lock:
+            assert self._open_reader is not None
+            self.connection = self._open_reader()
+            partitions = list(self._waits.watches)
+        self._lose_place(partitions)
+        return self.connection
+
+    def _measure(self, records: Sequence[Record]) -> None:
+        """Keep the rate of what is read, for ``via="auto"``."""
+        self._bytes_read += sum(len(record.value() or b"") for record in records)
+        since, before = self._rate_window
+        now = time.monotonic()
+        if now - since >= 1.0:
+            self.traffic = (self._bytes_read - before) / (now - since)
+            self._rate_window = (now, self._bytes_read)

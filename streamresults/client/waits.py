@@ -1,0 +1,178 @@
+"""
+Who waits for what: the one table that looker, reader, assigner and listener share, under the one dispatch lock.
+
+What must hold at one moment is read and changed while that lock is held: each method says whether it takes the lock
+or needs it held. Nothing here blocks on a service.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from contextlib import contextmanager
+from threading import Condition
+from typing import TYPE_CHECKING, Final
+
+from streamresults.client.waiter import Answer, Phase, Waiter, Watch
+from streamresults.errors import ClientClosed, MalformedRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: Seconds that a partition is still read after its last waiter. Shorter pays the start of a read again and again,
+#: longer reads traffic that nobody waits for.
+_IDLE_AFTER: Final = 60.0
+#: Seconds until a service that failed is asked again.
+_RETRY: Final = 0.25
+
+
+class Waits:
+    """The waits of one process on one topic."""
+
+    def __init__(self) -> None:
+        #: The dispatch lock, and with it everybody's bell.
+        self.lock: Final = Condition()
+        self.watches: Final[dict[int, Watch]] = {}
+        #: Who was not looked at yet; their partitions are not read.
+        self.new: Final[deque[Waiter]] = deque()
+        #: Who wants a look at values now.
+        self.wanted: Final[dict[Waiter, None]] = {}
+        #: Waits through the view by the time of their next safety re-read: the interval is one, so this is a queue.
+        self.rereads: Final[deque[tuple[float, Waiter]]] = deque()
+        self.closed = False
+        #: Why the view, or the topic, could not be asked the last time; empty while it can.
+        self.view_trouble = ""
+        self.topic_trouble = ""
+
+    # -- coming and going -------------------------------------------------------------------------------------------
+
+    def enter(self, waiter: Waiter) -> None:
+        """Put a new wait where it belongs; the lock is held."""
+        watch = self.watches.get(waiter.partition)
+        if watch is None:
+            watch = self.watches[waiter.partition] = Watch(waiter.partition)
+        watch.add(waiter)
+        if not waiter.through_topic:
+            self.want(waiter)
+        elif watch.is_read:
+            self._register(waiter, watch)
+        else:
+            self.new.append(waiter)
+
+    def over(self, waiter: Waiter, answer: Answer) -> None:
+        """End a wait with its answer; the lock is held."""
+        self._strike_out(waiter)
+        waiter.finish(answer)
+
+    def fail(self, waiter: Waiter, error: Exception) -> None:
+        """End a wait with an error; the lock is held."""
+        self._strike_out(waiter)
+        waiter.finish(error=error)
+
+    def give_up(self, waiter: Waiter) -> Answer | None:
+        """End a wait from outside; return the best that the topic has shown meanwhile. Takes the lock."""
+        with self.lock:
+            if waiter.phase is Phase.OVER:
+                return waiter.answer
+            waiter.phase = Phase.OVER
+            self._strike_out(waiter)
+            return waiter.delivered_answer()
+
+    def close(self) -> bool:
+        """End every wait; ``False`` when that has happened before. Takes the lock."""
+        with self.lock:
+            if self.closed:
+                return False
+            self.closed = True
+            for waiter in self.everybody():
+                waiter.finish(error=ClientClosed("the client was closed", task_id=waiter.task_id))
+            self.lock.notify_all()
+        return True
+
+    def _strike_out(self, waiter: Waiter) -> None:
+        watch = self.watches.get(waiter.partition)
+        if watch is not None:
+            watch.remove(waiter)
+        self.wanted.pop(waiter, None)
+
+    @contextmanager
+    def only_its_own(self, waiter: Waiter) -> Iterator[None]:
+        """End this wait alone when its value is none of ours; nobody else's wait suffers. The lock is held."""
+        try:
+            yield
+        except ValueError as exc:
+            self.fail(waiter, MalformedRecord(f"task {waiter.task_id!r}: {exc}"))
+
+    # -- what is to be done -----------------------------------------------------------------------------------------
+
+    def _register(self, waiter: Waiter, watch: Watch) -> None:
+        """Step 1: take R, the next offset that the reader will match. The lock is held."""
+        waiter.next_offset, waiter.seen = watch.next_offset, None
+        self.want(waiter)
+
+    def send_to_step_1(self, offsets: Mapping[int, int]) -> None:
+        """
+        Fix the reader's next offsets and send *every* waiter back to step 1, also those in the middle of a look.
+
+        The lock is held: nobody may decide between the two.
+        """
+        for partition, offset in offsets.items():
+            watch = self.watches[partition]
+            watch.next_offset = offset
+            for waiter in watch.everybody():
+                if waiter.through_topic:
+                    waiter.reset_count += 1
+                    watch.unproven.discard(waiter)
+                    self._register(waiter, watch)
+        self.lock.notify_all()
+
+    def want(self, waiter: Waiter) -> None:
+        """Want a look at the values for a wait; the lock is held."""
+        waiter.phase = Phase.LOOKING
+        self.wanted[waiter] = None
+
+    def want_later(self, waiter: Waiter, seconds: float) -> None:
+        """Want a look again in a while if it sleeps then; the lock is held."""
+        self.rereads.append((time.monotonic() + seconds, waiter))
+
+    def want_due_rereads(self) -> None:
+        """Want the safety re-reads that are due; the lock is held."""
+        now = time.monotonic()
+        while self.rereads and self.rereads[0][0] <= now:
+            waiter = self.rereads.popleft()[1]
+            if waiter.phase is Phase.ASLEEP:
+                self.want(waiter)
+
+    def until_due(self) -> float | None:
+        """Return the seconds until the looker has something to do, ``None`` for never; the lock is held."""
+        if self.new or self.wanted:
+            return 0.0
+        due = [watch.round_at for watch in self.watches.values() if watch.unproven]
+        due += [w.idle_since + _IDLE_AFTER for w in self.watches.values() if w.is_read and not w.waiters]
+        if self.rereads:
+            due.append(self.rereads[0][0])
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def unread(self) -> list[Watch]:
+        """Return the partitions that somebody waits on and nobody reads; the lock is held."""
+        return [w for w in self.watches.values() if not w.is_read and any(x.through_topic for x in w.everybody())]
+
+    def doubtful(self) -> list[Watch]:
+        """Return the partitions of which an older view was seen; the lock is held."""
+        return [watch for watch in self.watches.values() if watch.older_view_seen]
+
+    def idle(self) -> list[Watch]:
+        """Return the partitions that are read and that nobody has waited on for a while; the lock is held."""
+        now = time.monotonic()
+        return [w for w in self.watches.values() if w.is_read and not w.waiters and now - w.idle_since >= _IDLE_AFTER]
+
+    # -- everybody --------------------------------------------------------------------------------------------------
+
+    def everybody(self) -> list[Waiter]:
+        """Return all who wait; the lock is held."""
+        return [waiter for watch in self.watches.values() for waiter in watch.everybody()]
+
+    def pause(self) -> bool:
+        """Block a moment before a service is asked again; tell whether the engine was closed. Takes the lock."""
+        with self.lock:
+            return self.lock.wait_for(lambda: self.closed, _RETRY)

@@ -1,0 +1,62 @@
+"""Refuses what no reader could make sense of, before anything is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streamresults.errors import PublishFailed
+from streamresults.events.event import GROUP_PREFIX, TASK_ID_MAX_BYTES
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from streamresults.events.event import Event
+
+
+def checked_key(event: Event, longest_expiry_ms: float) -> bytes:
+    """
+    Return the key of an event's record.
+
+    Raises:
+        PublishFailed: The event must not be published; the message says why. Nothing was sent.
+    """
+    task_id = event.task_id
+    if not isinstance(task_id, str) or not task_id:
+        msg = f"a task id is a string of at least one character: {task_id!r}"
+        raise PublishFailed(msg, task_id=str(task_id), written=False)
+    try:
+        key = task_id.encode()
+    except UnicodeEncodeError as exc:
+        msg = f"a task id is text that UTF-8 can hold: {task_id[:40]!r}"
+        raise PublishFailed(msg, task_id=repr(task_id), written=False) from exc
+    if len(key) > TASK_ID_MAX_BYTES:
+        msg = f"a task id has at most {TASK_ID_MAX_BYTES} bytes: {task_id[:40]!r}..."
+        raise PublishFailed(msg, task_id=task_id, written=False)
+    if event.kind == "task" and task_id.startswith(GROUP_PREFIX):
+        msg = f"task ids that begin with {GROUP_PREFIX!r} are reserved for saved groups: {task_id!r}"
+        raise PublishFailed(msg, task_id=task_id, written=False)
+    if event.expires_after_ms > longest_expiry_ms:
+        raise _too_long(event, longest_expiry_ms)
+    return key
+
+
+def _too_long(event: Event, longest_expiry_ms: float) -> PublishFailed:
+    msg = (
+        f"task {event.task_id!r}: expires after {event.expires_after_ms / 1000:g} s, longer than the longest "
+        f"expiry of {longest_expiry_ms / 1000:g} s. Ask for less, or raise longest_expiry and the topic's retention"
+    )
+    return PublishFailed(msg, task_id=event.task_id, written=False)
+
+
+def expiry_ms(expires: float | timedelta) -> int:
+    """
+    Return an expiry in milliseconds; 0 says until retention takes it, and nothing else is rounded to it.
+
+    Raises:
+        ValueError: It is negative.
+    """
+    seconds = expires if isinstance(expires, int | float) else expires.total_seconds()
+    if seconds < 0:
+        msg = f"an expiry is 0 or more seconds: {expires!r}"
+        raise ValueError(msg)
+    return max(1, int(seconds * 1000)) if seconds else 0

@@ -1,0 +1,84 @@
+"""What becomes of events: failures are counted, logged and turned into the errors that callers get."""
+
+from __future__ import annotations
+
+import logging
+from threading import Lock
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from streamresults.errors import PublishFailed, RecordTooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamresults.events.event import Event
+
+_log: Final = logging.getLogger("streamresults.publisher")
+
+
+class Flushed(NamedTuple):
+    """What a flush found."""
+
+    #: Events that the brokers had not acknowledged when the time was over.
+    unacknowledged: int
+    #: Events given up since the publisher was opened: each was reported to its caller, or logged if nobody asked.
+    failed: int
+
+
+class Outcomes:
+    """
+    Shared by a publisher and its pending events. Thread-safe.
+
+    Args:
+        find_topic_id: Finds the topic's id, which only positions need; called once, when a first one is asked for.
+    """
+
+    def __init__(self, find_topic_id: Callable[[], str]) -> None:
+        #: Guards the count of failures and who waits for a pending event; never held while anything blocks.
+        self.lock = Lock()
+        self.failed = 0
+        self._find_topic_id: Final = find_topic_id
+        self._topic_id: str | None = None
+
+    def after_fork(self) -> None:
+        """Replace, in a forked child, what another thread of the parent may have held at that moment."""
+        self.lock = Lock()
+        self.failed = 0
+
+    @property
+    def topic_id(self) -> str:
+        """The topic id that positions carry."""
+        if self._topic_id is None:
+            self._topic_id = self._find_topic_id()
+        return self._topic_id
+
+    def refused(self, event: Event, error: Exception) -> PublishFailed:
+        """Count an event that the brokers or the writer did not take; return the error its caller gets."""
+        if isinstance(error, RecordTooLarge):
+            return self._too_large(event, error)
+        written = getattr(error, "written", None)
+        outcome = "not written" if written is False else "outcome unknown"
+        return self.gave_up(event, f"{outcome}: {error}", written=written)
+
+    def gave_up(self, event: Event, why: str, *, written: bool | None) -> PublishFailed:
+        """Count an event that is given up; return the error its caller gets."""
+        msg = f"task {event.task_id!r}, {event.state}: {why}"
+        self._count(event, msg)
+        return PublishFailed(msg, task_id=event.task_id, event_id=event.event_id.hex(), written=written)
+
+    def _too_large(self, event: Event, error: RecordTooLarge) -> RecordTooLarge:
+        limit = f"the {error.limit} bytes" if error.limit else "what"
+        msg = (
+            f"task {event.task_id!r}, {event.state}: not written: the record has {error.size} bytes, more than {limit} "
+            "that the topic takes. Publish a smaller result, or raise max.message.bytes of the topic and "
+            "message.max.bytes here"
+        )
+        self._count(event, msg)
+        return RecordTooLarge(
+            msg, task_id=event.task_id, event_id=event.event_id.hex(), size=error.size, limit=error.limit
+        )
+
+    def _count(self, event: Event, message: str) -> None:
+        with self.lock:
+            self.failed += 1
+        _log.error(message, extra={"action": "publish_failed", "task_id": event.task_id, "state": event.state})

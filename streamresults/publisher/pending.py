@@ -1,0 +1,97 @@
+"""One event on its way, and what will become of it. Thousands are under way at once, so it is kept small."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from threading import Event as Signal
+from typing import TYPE_CHECKING
+
+from streamresults.deadline import Deadline
+from streamresults.events.event import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamresults.deadline import Timeout
+    from streamresults.events.event import Event
+    from streamresults.publisher.outcomes import Outcomes
+    from streamresults.topic.base import Acknowledgement
+
+
+class Pending:
+    """
+    One event on its way: answers when the brokers have spoken.
+
+    Made by :meth:`Publisher.send`. Costs a tenth of a concurrent Future; :meth:`future` gives one on request.
+    """
+
+    __slots__ = ("_callbacks", "_error", "_outcomes", "_place", "_signal", "event")
+
+    def __init__(self, event: Event, outcomes: Outcomes) -> None:
+        #: The event that is published.
+        self.event = event
+        self._outcomes = outcomes
+        #: Partition and offset, once the brokers hold it.
+        self._place: tuple[int, int] | None = None
+        self._error: Exception | None = None
+        self._signal: Signal | None = None
+        self._callbacks: list[Callable[[Pending], None]] | None = None
+
+    def __call__(self, acknowledgement: Acknowledgement) -> None:
+        """Take the brokers' answer; the writer calls this once, on its own thread."""
+        if acknowledgement.error is None:
+            self._place = acknowledgement.partition, acknowledgement.offset
+        elif self._error is None:
+            self._error = self._outcomes.refused(self.event, acknowledgement.error)
+        # The order matters: a waiter first leaves its signal and then looks at the answer, so one of us sees the other.
+        if self._signal is not None:
+            self._signal.set()
+        for callback in self._callbacks or ():
+            callback(self)
+
+    @property
+    def done(self) -> bool:
+        """Whether the brokers have spoken."""
+        return self._place is not None or self._error is not None
+
+    def position(self, timeout: Timeout = None) -> Position:
+        """
+        Block until the brokers hold the event and return where it stands.
+
+        Raises:
+            PublishFailed: It was refused, or its outcome is unknown.
+            TimeoutError: The timeout passed first; the event is still under way.
+        """
+        if not self.done:
+            with self._outcomes.lock:
+                self._signal = self._signal or Signal()
+            if not self.done and not self._signal.wait(None if timeout is None else Deadline(timeout).remaining()):
+                msg = f"task {self.event.task_id!r}: not acknowledged yet"
+                raise TimeoutError(msg)
+        if self._error is not None:
+            raise self._error
+        assert self._place is not None
+        return Position(self._outcomes.topic_id, *self._place)
+
+    def give_up(self, error: Exception) -> None:
+        """Take the outcome from a caller who waits no longer; what the brokers say later changes nothing."""
+        self._error = error
+
+    def future(self) -> Future[Position]:
+        """Return a concurrent Future of the same outcome."""
+        future: Future[Position] = Future()
+
+        def settle(pending: Pending) -> None:
+            # Both the writer's thread and this one may come here: the first one settles it.
+            with suppress(InvalidStateError):
+                if pending._error is not None:
+                    future.set_exception(pending._error)
+                else:
+                    future.set_result(pending.position())
+
+        with self._outcomes.lock:
+            self._callbacks = [*(self._callbacks or ()), settle]
+        if self.done:
+            settle(self)
+        return future
