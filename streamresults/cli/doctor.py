@@ -216,13 +216,10 @@ class _Examination:
             lags = read_lag(inspector, store.view(namespace, about.topic_id), about.partitions)
         finally:
             inspector.close()
-        start = "streamresults compactor run"
         uncovered = [one.partition for one in lags if not one.complete]
         if uncovered:
             detail = f"incomplete in partitions {uncovered}: a miss there is NotYetCovered"
-            yield Finding(
-                "coverage", "warn", detail, "nothing, while a compactor runs: it fills in what is missing, newest first"
-            )
+            yield Finding("coverage", "warn", detail, "a running compactor fills in what is missing, newest first")
         else:
             yield Finding("coverage", "ok", "complete in every partition")
         ages = [one.age for one in lags if one.age is not None]
