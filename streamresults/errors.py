@@ -5,6 +5,7 @@ StreamResultsError
 ├── ConfigurationError (ValueError)          a setting is missing, wrong or contradicts another
 ├── ServiceUnavailable (ConnectionError)     a service did not answer within the time it was given
 │   ├── TopicUnavailable                     Kafka
+│   │   └── TopicMissing                     Kafka answers, and there is no such topic
 │   └── StoreUnavailable                     Redis
 │       └── StoreOutOfMemory                 Redis answers, but refuses writes
 ├── StoreRefused                             Redis answers, but something else uses its keys, or it is too old
@@ -57,7 +58,11 @@ class ServiceUnavailable(StreamResultsError, ConnectionError):
 
 
 class TopicUnavailable(ServiceUnavailable):
-    """Raised when Kafka cannot be reached, or the topic does not exist."""
+    """Raised when Kafka cannot be reached, or does not let this process use the topic."""
+
+
+class TopicMissing(TopicUnavailable):
+    """Raised when Kafka answers that there is no such topic: nobody has created it."""
 
 
 class StoreUnavailable(ServiceUnavailable):

@@ -200,6 +200,11 @@ def _split(text: str) -> list[str]:
 
 
 def _check(settings: Settings) -> None:
+    for name in ("result_expires", "longest_expiry", "publish_timeout", "wait_timeout", "wait_interval", "join_budget"):
+        value = getattr(settings, name)
+        if not 0 <= value < float("inf"):
+            msg = f"{name} is a number from 0 up: {value}"
+            raise ConfigurationError(msg)
     if settings.result_expires > settings.longest_expiry:
         msg = (
             f"result_expires {settings.result_expires:g} s is longer than longest_expiry {settings.longest_expiry:g} s"

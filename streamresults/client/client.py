@@ -174,6 +174,9 @@ class Client:
         raise WaitTimeout(msg, task_id=task_id, state=found.state)
 
     def _through_topic(self, via: Via, engine: Engine) -> bool:
+        if via not in {"auto", "topic", "view"}:
+            msg = f'via is "auto", "topic" or "view": {via!r}'
+            raise ValueError(msg)
         if via == "topic" and self._open_reader is None:
             raise ConfigurationError('via="topic" needs Kafka: set kafka_bootstrap')
         if via == "view" and self._store is None:
@@ -317,6 +320,7 @@ class Client:
                     subscribe=(lambda: store.subscribe(channel)) if store is not None else None,
                     channel=channel,
                     options=EngineOptions(self._options.wait_interval, self._options.safety_rereads),
+                    trouble=place.trouble,
                 )
             return self._engine
 
@@ -325,7 +329,11 @@ class Client:
 
 
 def _check_id(task_id: str) -> None:
-    if not isinstance(task_id, str) or not task_id or len(task_id.encode(errors="replace")) > TASK_ID_MAX_BYTES:
+    try:
+        size = len(task_id.encode()) if isinstance(task_id, str) else 0
+    except UnicodeEncodeError:
+        size = 0  # half of a surrogate pair: no record can have this key
+    if not 0 < size <= TASK_ID_MAX_BYTES:
         msg = f"a task id is a string of 1 to {TASK_ID_MAX_BYTES} bytes: {str(task_id)[:60]!r}"
         raise ValueError(msg)
 

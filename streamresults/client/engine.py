@@ -55,6 +55,7 @@ class Engine:
         view: ``None`` without Redis.
         open_reader: Opens the reader when the first wait needs it; ``None`` without Kafka.
         inspector: Answers where partitions end, on a connection of its own; ``None`` without Kafka.
+        trouble: Why the view did not answer when it was looked for; empty if it did.
         subscribe: Listens on this process's channel; ``None`` without Redis.
     """
 
@@ -69,11 +70,12 @@ class Engine:
         subscribe: Callable[[], Subscription] | None,
         channel: str,
         options: EngineOptions,
+        trouble: str = "",
     ) -> None:
         self._can_read: Final = open_reader is not None and inspector is not None
         self._watermarks: Final = watermarks
         self.waits: Final = Waits()
-        self.waits.view_trouble = "" if view is not None else "no Redis is configured"
+        self.waits.view_trouble = trouble if view is not None else "no Redis is configured"
         self.threads: Final = Threads()
         self.reader: Final = Reader(self.waits, self.threads, codec, open_reader)
         self.assigner: Final = Assigner(self.waits, self.threads, self.reader, watermarks, inspector)

@@ -6,7 +6,7 @@ from threading import TIMEOUT_MAX, Lock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamresults.deadline import Deadline
-from streamresults.errors import ConfigurationError, StoreUnavailable, TopicMismatch, TopicUnavailable
+from streamresults.errors import ConfigurationError, StoreUnavailable, TopicMismatch, TopicMissing, TopicUnavailable
 from streamresults.store.coverage import FORMAT
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class Place(NamedTuple):
     view: View | None
     #: The store may evict: a miss proves nothing.
     evicting: bool
+    #: Why the store did not answer when it was asked for the descriptor; empty if it did.
+    trouble: str = ""
 
 
 class Whereabouts:
@@ -86,13 +88,13 @@ class Whereabouts:
         try:
             # Half of the time where the view can tell as well: a wait needs some of it too.
             about = self._inspector.describe(deadline if self._store is None else Deadline(deadline.remaining() / 2))
-        except TopicUnavailable:
-            if self._store is None:
+        except TopicUnavailable as exc:
+            if self._store is None or isinstance(exc, TopicMissing):
                 raise
             # Without Kafka the view still answers, if it says for itself what it is a view of.
             return self._by_view()
         namespace = self._namespace or about.cluster_id
-        descriptor = self._descriptor(namespace) if self._store is not None else None
+        descriptor, trouble = self._descriptor(namespace)
         if descriptor is not None and descriptor.cluster_id != about.cluster_id:
             msg = (
                 f"the view {namespace!r} of topic {self._topic!r} belongs to Kafka cluster {descriptor.cluster_id}, "
@@ -101,15 +103,16 @@ class Whereabouts:
             raise TopicMismatch(msg)
         view = self._store.view(namespace, about.topic_id) if self._store is not None else None
         evicting = descriptor is not None and descriptor.evicting
-        return Place(namespace, self._topic, about.topic_id, about.partitions, view, evicting)
+        return Place(namespace, self._topic, about.topic_id, about.partitions, view, evicting, trouble)
 
-    def _descriptor(self, namespace: str) -> Descriptor | None:
-        """Return the descriptor if the store answers: while it does not, waiting on the topic still works."""
-        assert self._store is not None
+    def _descriptor(self, namespace: str) -> tuple[Descriptor | None, str]:
+        """Return the descriptor, or why the store does not answer: waiting on the topic still works meanwhile."""
+        if self._store is None:
+            return None, ""
         try:
-            return self._store.read_descriptor(namespace, self._topic)
-        except StoreUnavailable:
-            return None
+            return self._store.read_descriptor(namespace, self._topic), ""
+        except StoreUnavailable as exc:
+            return None, str(exc)
 
     def _by_view(self) -> Place:
         assert self._store is not None

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-#: How refusals begin that end by themselves: a script that runs too long, no replica, a disk that is full, a failover.
-_PASSES: Final = ("BUSY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "READONLY", "LOADING", "TRYAGAIN", "CLUSTERDOWN")
+#: How refusals begin that end by themselves: a long script, no replica, a full disk, a failover.
+_PASSES: Final = ("BUSY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "READONLY", "LOADING")
 
 
 @contextmanager
@@ -43,8 +43,9 @@ def translated(where: str) -> Iterator[None]:
         msg = f"Redis at {where} does not permit this user what is needed: {exc}. See the ACL rule in the documentation"
         raise StoreUnavailable(msg) from exc
     except redis.exceptions.ResponseError as exc:
-        if str(exc).startswith(_PASSES):
-            msg = f"Redis at {where} cannot write just now: {exc}"
+        # The library has classes of its own for what passes by itself, and takes the code off their text.
+        if type(exc) is not redis.exceptions.ResponseError or str(exc).startswith(_PASSES):
+            msg = f"Redis at {where} cannot do it just now ({type(exc).__name__}: {exc})"
             raise StoreUnavailable(msg) from exc
         msg = f"Redis at {where} refused a command: {exc}. Is it Redis 7 or Valkey, and are its keys ours alone?"
         raise StoreRefused(msg) from exc

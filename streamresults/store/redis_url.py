@@ -18,7 +18,7 @@ from streamresults.store.redis_nodes import Address, Cluster, Nodes, OneServer, 
 
 #: Seconds until a connection that says nothing counts as lost. Smaller takes a slow script for an outage; larger keeps
 #: every waiter in the dark for as long.
-SOCKET_TIMEOUT: Final = 5.0
+SOCKET_TIMEOUT: Final = 2.0
 
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379

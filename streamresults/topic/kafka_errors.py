@@ -6,7 +6,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 
-from streamresults.errors import ConfigurationError, RecordTooLarge, StreamResultsError, TopicUnavailable
+from streamresults.errors import ConfigurationError, RecordTooLarge, StreamResultsError, TopicMissing, TopicUnavailable
 from streamresults.topic.base import AppendFailed
 
 #: The record is larger than the producer or the topic takes.
@@ -118,7 +118,7 @@ def translate(error: KafkaError, doing: str, *, topic: str = "") -> StreamResult
     if code in MISCONFIGURED:
         return ConfigurationError(f"{doing}: {describe(error)}")
     if code in MISSING and topic:
-        return TopicUnavailable(f"{doing}: topic {topic!r} does not exist; create it: streamresults init")
+        return TopicMissing(f"{doing}: topic {topic!r} does not exist; create it: streamresults init")
     if code in FORBIDDEN:
         return TopicUnavailable(f"{doing}: not allowed: {describe(error)}")
     return TopicUnavailable(f"{doing}: {describe(error)}")

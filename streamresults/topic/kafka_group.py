@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,10 @@ log: Final = logging.getLogger(__name__)
 #: Seconds for which a seek waits for a partition that was assigned just now and is not being fetched yet. Smaller
 #: fails on a loaded machine, larger hides a partition that will never be fetched.
 SEEK_WITHIN: Final = 5.0
+
+#: Seconds for a commit that is waited for, and for leaving the group, each. Smaller gives up during an election;
+#: larger makes a process outlive the grace that it is given to stop, where the brokers do not answer.
+LEAVE_WITHIN: Final = 8.0
 
 #: Seconds after which a member that was given nothing says so. Smaller cries during a normal rebalance, larger leaves
 #: whoever runs an old broker without a hint.
@@ -220,7 +225,10 @@ class KafkaGroup(Forkable, TopicGroup):
             return
         try:
             if wait:
-                _check(self._consumer().commit(offsets=named, asynchronous=False))
+                consumer = self._consumer()
+                committed = _bounded(lambda: consumer.commit(offsets=named, asynchronous=False))
+                if committed is not None:
+                    _check(committed)
             else:
                 self._consumer().commit(offsets=named, asynchronous=True)
         except KafkaException as exc:
@@ -236,11 +244,37 @@ class KafkaGroup(Forkable, TopicGroup):
         self._leaving = True
         consumer, self._opened = self._opened, None
         if consumer is not None:
-            consumer.close()
+            _bounded(consumer.close)
 
     def abandon(self) -> object | None:
         """Leave the handle to the parent."""
         return self._opened
+
+
+def _bounded(act: Callable[[], Any]) -> Any:
+    """
+    Do what librdkafka gives no time limit for, and return what it gave; ``None`` when the time was over.
+
+    What does not end is left to a daemon thread, which ends with the process: nothing depends on it.
+    """
+    done: list[Any] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            done.append(act())
+        except BaseException as exc:  # noqa: BLE001 - raised below, on the caller's thread
+            failed.append(exc)
+
+    thread = threading.Thread(target=run, name="streamresults-leave", daemon=True)
+    thread.start()
+    thread.join(LEAVE_WITHIN)
+    if failed:
+        raise failed[0]
+    if not done:
+        log.warning("the brokers did not answer in %g s", LEAVE_WITHIN, extra={"action": "leave_unanswered"})
+        return None
+    return done[0]
 
 
 def _says_unsupported(message: Message) -> bool:

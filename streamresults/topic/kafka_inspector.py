@@ -13,7 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public by i
     OffsetSpec,
 )
 
-from streamresults.errors import TopicUnavailable
+from streamresults.errors import TopicMissing, TopicUnavailable
 from streamresults.topic.base import NO_TOPIC_ID, TopicDescription, TopicInspector, Watermarks
 from streamresults.topic.kafka_errors import FORBIDDEN, MISSING, UNSUPPORTED, error_of, translate
 from streamresults.topic.kafka_handles import Forkable, LastError, Opened, Settings, open_handle, retry
@@ -81,7 +81,7 @@ class AdminConnection(Forkable):
         error = answer.topics[topic].error
         if error is not None and error.code() in MISSING:
             msg = f"topic {topic!r} does not exist on {self.bootstrap}; create it: streamresults init"
-            raise TopicUnavailable(msg) from KafkaException(error)
+            raise TopicMissing(msg) from KafkaException(error)
         if error is not None and error.code() in FINAL:
             raise translate(error, doing) from KafkaException(error)
         return answer

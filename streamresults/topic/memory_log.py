@@ -7,7 +7,7 @@ import uuid
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streamresults.errors import TopicUnavailable
+from streamresults.errors import TopicMissing, TopicUnavailable
 from streamresults.topic.base import POLL_MAX, Headers, Polled
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Cluster:
         log = self.topics.get(topic)
         if log is None:
             msg = f"topic {topic!r} does not exist in memory; create it: streamresults init"
-            raise TopicUnavailable(msg)
+            raise TopicMissing(msg)
         return log
 
     def milliseconds(self) -> int:

@@ -225,7 +225,7 @@ def test_verify_finds_the_view_true_and_then_not(cli: Cli, task_id: str) -> None
     clean = cli("replay", "--verify", "-o", "jsonl")
     store: Any = cli.wiring.store()
     keys = Keys(cli.wiring.settings.namespace, place["topic_id"])
-    assert 1 == store._client.delete(keys.value_prefix(place["partition"]) + task_id)
+    assert 1 == store._nodes.each()[0].delete(keys.value_prefix(place["partition"]) + task_id)
     store.close()
 
     broken = cli("replay", "--verify", "-o", "jsonl", "-q")

@@ -327,6 +327,10 @@ def test_a_replica_takes_over_in_good_order(cluster: RedisCluster, on_cluster: R
     load.check()
 
 
+@pytest.mark.skipif(
+    "STREAMRESULTS_TEST_CLUSTER_KILL" not in os.environ,
+    reason="Redis itself now and then elects nobody on a busy two-core machine; set STREAMRESULTS_TEST_CLUSTER_KILL",
+)
 def test_a_killed_primary_is_replaced_in_a_cluster(
     cluster: RedisCluster, on_cluster: RedisStore, namespace: str
 ) -> None:

@@ -94,6 +94,8 @@ def test_secrets_are_masked_for_people() -> None:
     ("overrides", "named"),
     [
         ({"batch_events": 0}, "batch_events"),
+        ({"publish_timeout": -5.0}, "publish_timeout"),
+        ({"wait_interval": float("nan")}, "wait_interval"),
         ({"wait_timeout": "soon"}, "wait_timeout"),
         ({"no_such_setting": 1}, "no_such_setting"),
         ({"result_expires": 10.0, "longest_expiry": 5.0}, "longest_expiry"),
