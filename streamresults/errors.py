@@ -12,7 +12,7 @@ StreamResultsError
 ├── TopicMismatch                            the topic or the view is not the one that was meant
 ├── PublishError                             an event did not reach the log
 │   ├── PublishFailed                        refused, or not acknowledged in time
-│   ├── RecordTooLarge                       larger than the topic takes
+│   │   └── RecordTooLarge                   larger than the topic takes
 │   └── PublisherClosed                      published after close()
 ├── PayloadError (ValueError)                a value and its bytes
 │   ├── PayloadNotEncodable                  names the path inside the value
@@ -221,7 +221,7 @@ class WaitTimeout(WaitError, TimeoutError):
 
 
 class UnknownTask(WaitError, LookupError):
-    """Raised when the log certainly holds no record of this task, or holds its tombstone."""
+    """Raised when the log, as far as the view has folded it, holds no such task; certain after a fresh lookup."""
 
 
 class NotYetCovered(WaitError, LookupError):

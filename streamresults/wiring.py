@@ -49,7 +49,6 @@ class Wiring:
         self.settings = settings
         self._broker = broker
         self._store = store
-        self._own_store = store is None
         self._codec: Codec | None = None
         self._owned = ExitStack()
 
