@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import weakref
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _LOG_LINES_SHOWN = 25
 
 
-class ServerProcess:
+class ServerProcess(ABC):
     """
     One server in a folder of its own; a subclass says which command it is and how it shows that it is ready.
 
@@ -58,13 +59,13 @@ class ServerProcess:
         """Return the pid. Raise `LocalServicesError` when the server is not running."""
         return self._running().pid
 
+    @abstractmethod
     def command(self) -> Sequence[str]:
         """Return the command that runs the server in the foreground."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_ready(self) -> bool:
         """Tell whether the server answers. May raise OSError, which counts as no."""
-        raise NotImplementedError
 
     def is_running(self) -> bool:
         """Tell whether the process exists, paused or not."""

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 import weakref
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -141,7 +142,7 @@ def seconds(deadline: Deadline) -> float:
     return max(ATTEMPT_AT_LEAST, deadline.remaining(ATTEMPT_AT_MOST))
 
 
-class Forkable:
+class Forkable(ABC):
     """
     Something that holds a librdkafka handle, which a forked child must not touch, not even to release it.
 
@@ -156,9 +157,9 @@ class Forkable:
     def __init__(self) -> None:
         Forkable.__inherited.add(self)
 
+    @abstractmethod
     def abandon(self) -> object | None:
         """Make every later call raise :meth:`not_here`; return the handle, which is kept for ever, if there is one."""
-        raise NotImplementedError
 
     def not_here(self) -> StreamResultsError:
         """Return what a call in a forked child raises."""

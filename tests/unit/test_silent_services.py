@@ -1,0 +1,42 @@
+"""What a service that does not answer may hold up, and what it may not."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from streamresults.errors import TopicMissing
+from streamresults.settings import Settings
+from streamresults.store.memory import MemoryStore
+from streamresults.topic import kafka_group
+from streamresults.topic.memory import MemoryBroker
+from streamresults.wiring import Wiring
+
+
+def test_leaving_a_group_ends_though_the_brokers_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What librdkafka would wait for without limit is left behind after a while, so that a process can stop."""
+    monkeypatch.setattr(kafka_group, "LEAVE_WITHIN", 0.02)
+    answered = threading.Event()
+    left = kafka_group._bounded(answered.wait)
+    answered.set()
+
+    assert left is None
+
+
+def test_what_the_brokers_say_in_time_is_handed_on() -> None:
+    """An answer comes back, and an error is raised where it was asked."""
+    assert kafka_group._bounded(lambda: "answer") == "answer"
+
+    with pytest.raises(ZeroDivisionError):
+        kafka_group._bounded(lambda: 1 // 0)
+
+
+def test_a_topic_that_nobody_created_is_named_as_that() -> None:
+    """A view cannot stand in for a topic that Kafka says does not exist: the error tells how to create it."""
+    with (
+        Wiring(Settings(topic="forgotten"), broker=MemoryBroker(), store=MemoryStore()) as wiring,
+        wiring.client() as client,
+        pytest.raises(TopicMissing, match="'forgotten' does not exist.*streamresults init"),
+    ):
+        client.wait("a", 5)
