@@ -37,6 +37,6 @@ def test_a_topic_that_nobody_created_is_named_as_that() -> None:
     with (
         Wiring(Settings(topic="forgotten"), broker=MemoryBroker(), store=MemoryStore()) as wiring,
         wiring.client() as client,
-        pytest.raises(TopicMissing, match="'forgotten' does not exist.*streamresults init"),
+        pytest.raises(TopicMissing, match=r"'forgotten' does not exist.*streamresults init"),
     ):
         client.wait("a", 5)
