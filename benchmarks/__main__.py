@@ -5,7 +5,18 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import celery_rows, compacting, looking, publishing, report, starting, waiting
+from benchmarks import (
+    backfilling,
+    celery_rows,
+    compacting,
+    idling,
+    looking,
+    many_waits,
+    publishing,
+    report,
+    starting,
+    waiting,
+)
 from benchmarks.bench import Bench
 
 if TYPE_CHECKING:
@@ -13,7 +24,7 @@ if TYPE_CHECKING:
 
     from benchmarks.measure import Row
 
-_FAMILIES: Final = (publishing, starting, compacting, waiting, looking, celery_rows)
+_FAMILIES: Final = (publishing, starting, compacting, backfilling, waiting, many_waits, idling, looking, celery_rows)
 _NAMES: Final = tuple(name for family in _FAMILIES for name in family.NAMES)
 
 

@@ -25,7 +25,10 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "deploy" / "local"))
 
 from kafka_server import KafkaCluster  # noqa: E402 -- found by the line above
+from redis_cluster import RedisCluster  # noqa: E402
 from redis_server import RedisServer  # noqa: E402
+
+__all__ = ["PARTITIONS", "ROOT", "Bench", "RedisCluster", "event"]
 
 # Without any handler Python prints warnings to standard error by itself.
 logging.getLogger("streamresults").addHandler(logging.NullHandler())
@@ -87,12 +90,17 @@ class Bench:
 
 def event(publisher: Publisher, task_id: str, number: int) -> Event:
     """Return the event that every row publishes: the reference encodes the same one."""
+    return event_of(publisher, task_id, workload.values(number))
+
+
+def event_of(publisher: Publisher, task_id: str, values: workload.Values) -> Event:
+    """Return the same of values that are there already."""
     return publisher.event(
         task_id,
         "SUCCESS",
-        result=workload.result(number),
-        args=workload.arguments(number),
-        kwargs=workload.keywords(number),
+        result=values.result,
+        args=values.args,
+        kwargs=values.kwargs,
         attempt=2,
         started_at_us=1_763_799_999_000_000,
         runtime=0.25,

@@ -1,4 +1,4 @@
-"""Rows of the compactor: how fast it drains a topic, and what it holds while Redis is away."""
+"""Rows of the compactor: how fast it drains a topic, also into three primaries; what it holds while Redis is away."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from benchmarks.bench import PARTITIONS, Bench
+from benchmarks.bench import PARTITIONS, Bench, RedisCluster
 from benchmarks.compactor_process import CompactorProcess
 from benchmarks.measure import Pairs, Row, alternately
 from benchmarks.prefill import prefill
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from streamresults.settings import Settings
 
-NAMES: Final = ("compactor", "compactor_peak_memory")
+NAMES: Final = ("compactor", "cluster_compactor", "compactor_peak_memory")
 _ROUNDS: Final = 5
-_EVENTS: Final = 120_000
+#: Events of the topic that a compactor's rate is taken of.
+EVENTS: Final = 120_000
 _WAITING: Final = 1_000_000
 #: Seconds for which the compactor's memory is watched once it has met a Redis that does not answer.
 _HELD: Final = 15.0
@@ -56,6 +57,8 @@ def rows(bench: Bench, wanted: Collection[str]) -> Iterator[Row]:
     """Measure what is wanted."""
     if "compactor" in wanted:
         yield _rate(bench)
+    if "cluster_compactor" in wanted:
+        yield _cluster_rate(bench)
     if "compactor_peak_memory" in wanted:
         yield _memory(bench)
     bench.flush()
@@ -71,21 +74,45 @@ def drained(settings: Settings, number: int, expected: int) -> float:
 
 def _rate(bench: Bench) -> Row:
     settings = bench.topic(PARTITIONS)
-    prefill(settings, _EVENTS)
+    prefill(settings, EVENTS)
     raw = RawCompactor(bench.bootstrap, bench.redis.url, settings.topic, PARTITIONS)
     numbers = iter(range(1000))
 
     def ours() -> float:
         bench.flush()
-        return drained(settings, next(numbers), _EVENTS)
+        return drained(settings, next(numbers), EVENTS)
 
     def reference() -> float:
         bench.flush()
-        return raw.drain(_EVENTS)
+        return raw.drain(EVENTS)
 
     ours()
     reference()
     return Pairs(*alternately(_ROUNDS, ours, reference)).row("compactor", "events/s")
+
+
+def _cluster_rate(bench: Bench) -> Row:
+    """Return the rate into three primaries, beside our own into one server."""
+    settings = bench.topic(PARTITIONS)
+    prefill(settings, EVENTS)
+    numbers = iter(range(1000))
+    with RedisCluster() as cluster:
+
+        def ours() -> float:
+            for server in cluster.servers:
+                server.execute("FLUSHALL")
+            return drained(msgspec.structs.replace(settings, redis_url=cluster.url), next(numbers), EVENTS)
+
+        def reference() -> float:
+            bench.flush()
+            return drained(settings, next(numbers), EVENTS)
+
+        ours()
+        reference()
+        found = Pairs(*alternately(_ROUNDS, ours, reference))
+    return found.row(
+        "cluster_compactor", "events/s", "three primaries; the reference is our own compactor on one server"
+    )
 
 
 def _memory(bench: Bench) -> Row:

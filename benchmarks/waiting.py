@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
-from benchmarks.bench import PARTITIONS, Bench, event
+from benchmarks.bench import PARTITIONS, Bench, event_of
 from benchmarks.compactor_process import CompactorProcess
 from benchmarks.measure import Pairs, Row, alternately, percentile, values_row
 from benchmarks.reference import records, workload
@@ -73,13 +73,13 @@ def waits(wiring: Wiring, publisher: Publisher, via: Literal["topic", "view"]) -
     with wiring.client() as client, WaitingThread(lambda task_id: client.get(task_id, 20, via=via)) as waiter:
         found = []
         for number, task_id in enumerate(workload.task_ids(_WARM + _SAMPLES)):
-            publish = partial(_publish, publisher, task_id, number)
+            publish = partial(_publish, publisher, task_id, workload.values(number))
             found.append(waiter.latency_ms(task_id, publish))
         return found[_WARM:]
 
 
-def _publish(publisher: Publisher, task_id: str, number: int) -> None:
-    publisher.send(event(publisher, task_id, number))
+def _publish(publisher: Publisher, task_id: str, values: workload.Values) -> None:
+    publisher.send(event_of(publisher, task_id, values))
 
 
 def _raw_joins(settings: Settings, raw: RawPublisher) -> list[float]:
@@ -110,7 +110,7 @@ def _first_wait(wiring: Wiring, publisher: Publisher, number: int) -> float:
     task_id = workload.task_ids(1)[0]
     with wiring.client() as client, WaitingThread(lambda task_id: client.get(task_id, 20, via="topic")) as waiter:
         client.lookup_many(workload.task_ids(1))
-        return waiter.latency_ms(task_id, partial(_publish, publisher, task_id, number), settle=0.0)
+        return waiter.latency_ms(task_id, partial(_publish, publisher, task_id, workload.values(number)), settle=0.0)
 
 
 def _following_waits(wiring: Wiring, publisher: Publisher) -> list[float]:
@@ -121,5 +121,7 @@ def _following_waits(wiring: Wiring, publisher: Publisher) -> list[float]:
         found = []
         for number, task_id in enumerate(by_partition.values()):
             time.sleep(SETTLE)
-            found.append(waiter.latency_ms(task_id, partial(_publish, publisher, task_id, number), settle=0.0))
+            found.append(
+                waiter.latency_ms(task_id, partial(_publish, publisher, task_id, workload.values(number)), settle=0.0)
+            )
         return found[1:]

@@ -76,6 +76,10 @@ class RawPublisher:
         """Queue one record whose acknowledgement nobody waits for."""
         self._producer.produce(self._topic, value, key)
 
+    def serve(self) -> None:
+        """Let go of what was acknowledged."""
+        self._producer.poll(0)
+
     def flush(self) -> None:
         """Wait for all acknowledgements."""
         self._producer.flush()

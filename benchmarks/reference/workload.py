@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 #: Metadata fields of every event.
 METADATA: Final[dict[str, Any]] = {
@@ -12,6 +12,19 @@ METADATA: Final[dict[str, Any]] = {
     "queue": "payments.high",
     "retries": 1,
 }
+
+
+class Values(NamedTuple):
+    """What a call was given and what it returned."""
+
+    result: dict[str, Any]
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+def values(number: int) -> Values:
+    """Return everything that one task is about."""
+    return Values(result(number), arguments(number), keywords(number))
 
 
 def result(number: int) -> dict[str, Any]:
