@@ -5,24 +5,21 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import shutil
 import subprocess
-import tempfile
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import programs
 from kafka_protocol import cluster_members, serves_groups
 from kafka_settings import Profile, broker_settings, cluster_settings, java_options
 from ports import HOST, free_ports
 from processes import LocalServicesError, wait_until
+from server_group import ServerGroup
 from server_process import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
 _LOG_CONFIG = Path(__file__).resolve().with_name("log4j2.properties")
 
@@ -93,12 +90,11 @@ class KafkaBroker(ServerProcess):
         return [programs.java(), *self._options, f"-Dlog4j2.configurationFile={_LOG_CONFIG.as_uri()}", "-cp", classpath]
 
 
-class KafkaCluster:
+class KafkaCluster(ServerGroup):
     """
     One or three brokers, each on a port of its own, with data that outlives their restarts.
 
-    Usable as a context manager: entering starts all, leaving closes. The brokers are killed when this object is
-    collected or the interpreter exits, unless `detach` was called. Not thread-safe.
+    See `ServerGroup` for how they end.
     """
 
     def __init__(
@@ -123,9 +119,7 @@ class KafkaCluster:
         if ports is not None and len(ports) != brokers:
             message = f"{brokers} brokers need {brokers} ports, not {len(ports)}"
             raise LocalServicesError(message)
-        made = Path(tempfile.mkdtemp(prefix="streamresults-kafka-")) if folder is None else None
-        self.folder = made or (folder or Path()).resolve()
-        self._remove = weakref.finalize(self, _remove_folder, os.getpid(), made)
+        super().__init__("kafka", folder)
         chosen = free_ports(2 * brokers)
         shared = {**cluster_settings(chosen[brokers:]), **(settings or {})}
         self.brokers = [
@@ -145,6 +139,11 @@ class KafkaCluster:
     def bootstrap(self) -> str:
         """Return host:port of every broker, comma-separated, as a client's bootstrap.servers wants them."""
         return ",".join(broker.address for broker in self.brokers)
+
+    @property
+    def processes(self) -> Sequence[KafkaBroker]:
+        """Return the brokers."""
+        return self.brokers
 
     def start(self) -> None:
         """
@@ -171,43 +170,10 @@ class KafkaCluster:
         for broker in self.brokers:
             broker.wait_for_cluster(len(self.brokers))
 
-    def stop(self) -> None:
-        """End all brokers cleanly and block until they are gone. Keep their data."""
-        # All at once: brokers hand over to each other, and the last of three could not do that alone.
-        with ThreadPoolExecutor(len(self.brokers)) as pool:
-            list(pool.map(KafkaBroker.stop, self.brokers))
-
-    def kill(self) -> None:
-        """Kill all brokers with SIGKILL and block until they are gone. Keep their data."""
-        for broker in self.brokers:
-            broker.kill()
-
     def restart(self) -> None:
         """Stop all brokers and start them on the same ports with the same data. Block and raise like `start`."""
         self.stop()
         self.start()
-
-    def detach(self) -> None:
-        """Let the brokers outlive this object and this interpreter, their folder too."""
-        self._remove.detach()
-        for broker in self.brokers:
-            broker.detach()
-
-    def close(self) -> None:
-        """Stop all brokers, and remove the folder when it is a temporary one. Harmless when repeated."""
-        self.stop()
-        self._remove()
-
-    def __enter__(self) -> Self:
-        """Start all brokers."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
     def _cluster_id(self) -> str:
         file = self.folder / "cluster-id"
@@ -216,8 +182,3 @@ class KafkaCluster:
         made = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
         file.write_text(made)
         return made
-
-
-def _remove_folder(owner: int, folder: Path | None) -> None:
-    if folder is not None and os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from ports import HOST, free_ports
 from processes import LocalServicesError, wait_until
 from redis_server import RedisServer
+from server_group import ServerGroup
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Sequence
+    from pathlib import Path
 
 _SLOTS = 16384
 _PRIMARIES = 3
@@ -32,12 +31,11 @@ _FAILOVER_TRIES = 10
 _MOVED_AT_ONCE = 10
 
 
-class RedisCluster:
+class RedisCluster(ServerGroup):
     """
     Three primaries with a third of the slots each, and as many replicas as asked for.
 
-    Usable as a context manager: entering starts all, leaving closes. The servers are killed when this object is
-    collected or the interpreter exits, unless `detach` was called. Not thread-safe.
+    See `ServerGroup` for how they end.
     """
 
     def __init__(self, replicas: int = 0, folder: Path | None = None) -> None:
@@ -46,8 +44,7 @@ class RedisCluster:
 
         Without a folder a temporary one is made, and removed by `close`.
         """
-        self._made = Path(tempfile.mkdtemp(prefix="streamresults-cluster-")) if folder is None else None
-        self.folder = self._made or (folder or Path()).resolve()
+        super().__init__("cluster", folder)
         self._replicas = replicas
         count = _PRIMARIES * (1 + replicas)
         ports = free_ports(2 * count)
@@ -62,6 +59,11 @@ class RedisCluster:
     def url(self) -> str:
         """Return redis+cluster://host:port,… of the first three."""
         return f"redis+cluster://{','.join(one.address for one in self.servers[:_PRIMARIES])}"
+
+    @property
+    def processes(self) -> Sequence[RedisServer]:
+        """Return the servers."""
+        return self.servers
 
     def start(self) -> None:
         """
@@ -150,32 +152,9 @@ class RedisCluster:
         for server in (target, source, *others):
             server.ask("CLUSTER", "SETSLOT", str(slot), "NODE", _id(target))
 
-    def kill(self) -> None:
-        """Kill all and block until they are gone."""
-        for server in self.servers:
-            server.kill()
-
-    def detach(self) -> None:
-        """Let all outlive this object and this interpreter."""
-        for server in self.servers:
-            server.detach()
-
-    def close(self) -> None:
-        """Stop all, and remove the folder when it is a temporary one. Harmless when repeated."""
-        self.kill()  # in memory: there is nothing to end cleanly
-        if self._made is not None:
-            shutil.rmtree(self._made, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        """Start all."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
+    def stop(self) -> None:
+        """Kill all: in memory there is nothing to end cleanly."""
+        self.kill()
 
     def _is_ready(self) -> bool:
         running = [server for server in self.servers if server.is_running()]

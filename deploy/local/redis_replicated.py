@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import programs
 from ports import HOST, free_ports
 from processes import LocalServicesError, wait_until
 from redis_server import RedisServer
+from server_group import ServerGroup
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Sequence
+    from pathlib import Path
 
 # How long a primary may be silent. Smaller: a busy machine loses primaries that are only slow. Larger: every failover
 # takes that much longer. In production it is 30 s by default.
@@ -48,12 +47,11 @@ class Sentinel(RedisServer):
         return [programs.redis_server(), str(config), "--sentinel"]
 
 
-class RedisReplicated:
+class RedisReplicated(ServerGroup):
     """
     Two servers, one the replica of the other, and three sentinels.
 
-    Usable as a context manager: entering starts all, leaving closes. The servers are killed when this object is
-    collected or the interpreter exits, unless `detach` was called. Not thread-safe.
+    See `ServerGroup` for how they end.
     """
 
     #: What the sentinels call the primary.
@@ -61,8 +59,7 @@ class RedisReplicated:
 
     def __init__(self, folder: Path | None = None) -> None:
         """Prepare, without starting anything. Without a folder a temporary one is made, and removed by `close`."""
-        self._made = Path(tempfile.mkdtemp(prefix="streamresults-replicated-")) if folder is None else None
-        self.folder = self._made or (folder or Path()).resolve()
+        super().__init__("replicated", folder)
         ports = free_ports(5)
         self.servers = [
             RedisServer(self.folder / f"redis-{number}", port, {"repl-diskless-sync-delay": "0"}, f"redis-{number}")
@@ -85,6 +82,11 @@ class RedisReplicated:
             "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service
         )
         return next(server for server in self.servers if server.port == int(port))
+
+    @property
+    def processes(self) -> Sequence[RedisServer]:
+        """Return sentinels and servers."""
+        return [*self.sentinels, *self.servers]
 
     def start(self) -> None:
         """
@@ -131,32 +133,9 @@ class RedisReplicated:
         wait_until(self._is_accepted, _READY_SECONDS)
         return self.wait_for_another(old)
 
-    def kill(self) -> None:
-        """Kill all and block until they are gone."""
-        for server in [*self.sentinels, *self.servers]:
-            server.kill()
-
-    def detach(self) -> None:
-        """Let all outlive this object and this interpreter."""
-        for server in [*self.sentinels, *self.servers]:
-            server.detach()
-
-    def close(self) -> None:
-        """Stop all, and remove the folder when it is a temporary one. Harmless when repeated."""
-        self.kill()  # in memory: there is nothing to end cleanly, and sentinels would start a failover meanwhile
-        if self._made is not None:
-            shutil.rmtree(self._made, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        """Start all."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
+    def stop(self) -> None:
+        """Kill all: in memory there is nothing to end cleanly, and sentinels would start a failover meanwhile."""
+        self.kill()
 
     def _is_accepted(self) -> bool:
         try:
