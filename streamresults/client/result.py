@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamresults.errors import (
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
     from streamresults.events.event import Event, Payload, Position, Prefix
     from streamresults.events.payloads import SerializerRegistry
     from streamresults.store.base import Mark
+
+
+#: Stands for a value that was not decoded yet: ``None`` is a value.
+_UNREAD: Final = object()
 
 
 class Basis(StrEnum):
@@ -50,8 +53,25 @@ class Result:
     """
     What is known of one task; nothing here blocks, except that a schema never seen is looked up once.
 
-    Every property that decodes may raise the typed errors of its bytes; each decodes once.
+    Every property that decodes may raise the typed errors of its bytes; each decodes once, however often it is read.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_decoding",
+        "_event",
+        "_exception",
+        "_head",
+        "_result",
+        "_value",
+        "appended_ms",
+        "as_of",
+        "basis",
+        "mark",
+        "position",
+        "task_id",
+        "uncovered",
+    )
 
     def __init__(
         self,
@@ -81,6 +101,25 @@ class Result:
         self.uncovered: Final = uncovered
         self._value: Final = value
         self._decoding: Final = decoding
+        # Filled in when they are first asked for. Two threads may both decode, and find the same.
+        self._head: tuple[Prefix, Payload] | None = None
+        self._event: Event | None = None
+        self._result: object = _UNREAD
+        self._exception: BaseException | None = None
+
+    def among_homes(self, *, mark: Mark | None, as_of: float | None, uncovered: str) -> Result:
+        """Return the same, as what stands for a task that has several homes; the arguments speak of all of them."""
+        return Result(
+            self.task_id,
+            self._decoding,
+            basis=Basis.PARTIAL if uncovered else self.basis,
+            value=self._value,
+            position=self.position,
+            appended_ms=self.appended_ms,
+            mark=mark,
+            as_of=as_of,
+            uncovered=uncovered,
+        )
 
     def __repr__(self) -> str:
         return f"<Result {self.task_id!r} {self.state} {self.basis}>"
@@ -90,28 +129,30 @@ class Result:
         """Whether any event of the task is known."""
         return self._value is not None
 
-    @cached_property
-    def _head(self) -> tuple[Prefix, Payload]:
+    def _decoded_head(self) -> tuple[Prefix, Payload]:
+        if self._head is None:
+            self._head = self._decoding.codec.decode_head(self._bytes())
+        return self._head
+
+    def _bytes(self) -> bytes:
         if self._value is None:
             raise self._missing()
-        return self._decoding.codec.decode_head(self._value)
+        return self._value
 
-    @cached_property
+    @property
     def prefix(self) -> Prefix:
         """The fields that every version of the schema begins with."""
-        if self._value is None:
-            raise self._missing()
         try:
-            return self._head[0]  # one decoding serves state and result
+            return self._decoded_head()[0]  # one decoding serves state and result
         except (RecordError, ServiceUnavailable):
-            return self._decoding.codec.decode_prefix(self._value)
+            return self._decoding.codec.decode_prefix(self._bytes())
 
-    @cached_property
+    @property
     def event(self) -> Event:
         """The whole event."""
-        if self._value is None:
-            raise self._missing()
-        return self._decoding.codec.decode(self._value)
+        if self._event is None:
+            self._event = self._decoding.codec.decode(self._bytes())
+        return self._event
 
     @property
     def state(self) -> str:
@@ -128,7 +169,7 @@ class Result:
         """Whether the task ended with SUCCESS."""
         return self.state == states.SUCCESS
 
-    @cached_property
+    @property
     def result(self) -> object:
         """
         The decoded payload, ``None`` when there is none; of a failed task its exception.
@@ -136,17 +177,19 @@ class Result:
         Raises:
             ContentTypeRefused, PayloadNotDecodable: See their names.
         """
-        if self.state in states.EXCEPTION:
-            return self.exception
-        return self._payload()
+        if self._result is _UNREAD:
+            self._result = self.exception if self.state in states.EXCEPTION else self._payload()
+        return self._result
 
-    @cached_property
+    @property
     def exception(self) -> BaseException | None:
         """The exception of a state that carries one: the real class if it is allowed, else a RemoteTaskError."""
-        if self.state not in states.EXCEPTION:
-            return None
-        event = self.event
-        return revive(event.exception, event.traceback, self._decoding.allowlist, self._decoding.serializers)
+        if self._exception is None and self.state in states.EXCEPTION:
+            event = self.event
+            self._exception = revive(
+                event.exception, event.traceback, self._decoding.allowlist, self._decoding.serializers
+            )
+        return self._exception
 
     @property
     def traceback(self) -> str:
@@ -185,13 +228,14 @@ class Result:
     def _outcome(self) -> object:
         if self.state in states.PROPAGATE:
             raise self.exception or RemoteTaskError("unknown")
-        if self.state != states.SUCCESS and self._head[1].body is None and self._head[1].reference is None:
+        payload = self._decoded_head()[1]
+        if self.state != states.SUCCESS and payload.body is None and payload.reference is None:
             msg = f"task {self.task_id!r} ended as {self.state}, without a result"
             raise NoResult(msg, task_id=self.task_id, state=self.state)
         return self.result
 
     def _payload(self) -> object:
-        payload = self._head[1]
+        payload = self._decoded_head()[1]
         if payload.body is None:
             return None
         return self._decoding.serializers.decode(payload.content_type, payload.body, accept=self._decoding.accept)

@@ -57,11 +57,13 @@ def fold_records(records: Sequence[Record], codec: Codec, limits: FoldLimits) ->
     summaries: dict[str, Summary] = {}
     unreadable: list[Unreadable] = []
     events = size = end = 0
+    retention_ms, inline_max = limits.retention_ms, limits.inline_max
+    events_max, bytes_max = limits.batch_events, limits.batch_bytes
     for record in records:
         offset = record.offset() or 0
         value = record.value()
         length = len(value) if value is not None else 0
-        if events and (events >= limits.batch_events or size + length > limits.batch_bytes):
+        if events and (events >= events_max or size + length > bytes_max):
             yield _segment(end, summaries, unreadable)
             summaries, unreadable, events, size = {}, [], 0, 0
         try:
@@ -71,8 +73,8 @@ def fold_records(records: Sequence[Record], codec: Codec, limits: FoldLimits) ->
                 offset,
                 record.timestamp()[1],
                 codec,
-                retention_ms=limits.retention_ms,
-                inline_max=limits.inline_max,
+                retention_ms=retention_ms,
+                inline_max=inline_max,
             )
         except RecordError as exc:
             unreadable.append(_unreadable(record, exc, limits))

@@ -22,14 +22,15 @@ class Lane:
     Args:
         position: The next offset to fold: the end of the last batch, not the next record's offset.
         low: The oldest offset that the log holds.
-        from_low: A generation that must begin does so at the oldest offset, not here.
+        from_low: The first generation, if it must begin, does so at the oldest offset, not here. Later ones do not: new
+            results come first, and back-fill brings the rest.
     """
 
     def __init__(self, partition: int, position: int, low: int, *, from_low: bool) -> None:
         self.partition: Final = partition
         self.position = position
         self.low = low
-        self.from_low: Final = from_low
+        self.from_low = from_low
         #: As the last reply told it.
         self.coverage: Coverage | None = None
         #: The end of the log as far as it is known.
@@ -69,6 +70,7 @@ class Lane:
             fresh_start=self.low if self.from_low else begin,
             target=self.low,
             fresh_generation=os.urandom(GENERATION_BYTES),
+            expected_generation=self.coverage.generation if self.coverage is not None else b"",
         )
 
     def proof_of_loss(self, lost: Coverage, log_end: int) -> LiveClaim:
@@ -86,6 +88,6 @@ class Lane:
 
     def replied(self, coverage: Coverage) -> None:
         """Take the watermark that a script returned: it is the next batch's begin, whatever became of the last one."""
-        self.coverage = coverage
+        self.coverage, self.from_low = coverage, False
         self.position = coverage.watermark
         self._due = time.monotonic() + KEEPALIVE

@@ -28,7 +28,6 @@ _LONG_END: Final = 1 << 63
 #: in memory for ever; smaller encodes the names of a worker with many tasks anew each time.
 _CACHE_MAX: Final = 2048
 _strings: Final[dict[str, bytes]] = {}
-_ranks: Final[dict[bytes, int]] = {}
 
 
 def _long(number: int) -> bytes:
@@ -124,6 +123,9 @@ def encode_plain(header: bytes, event: Event) -> bytes | None:
 _KIND, _ID_LENGTH, _ID = 10, 27, 28
 #: Lengths and numbers of one byte: what lies above takes the schema's way.
 _ONE_BYTE: Final = 128
+#: Bytes behind the state that are looked at: its flag, an attempt of one byte, and six in which the expiry ends for
+#: anything up to 68 years.
+_TAIL: Final = 8
 
 
 def rank_and_expiry(header: bytes, key: bytes, value: bytes) -> tuple[int, int] | None:
@@ -133,37 +135,39 @@ def rank_and_expiry(header: bytes, key: bytes, value: bytes) -> tuple[int, int] 
     ``None`` for everything that is not as ordinary as that, broken records among it.
     """
     length = len(key)
-    if not value.startswith(header) or not 0 < length < _ONE_BYTE >> 1 or len(value) <= _ID + length + 4:
+    start = _ID + length
+    if not value.startswith(header) or not 0 < length < _ONE_BYTE >> 1 or len(value) <= start:
         return None
     if value[_KIND] not in (0, 2) or value[_ID_LENGTH] != length << 1 or not value.startswith(key, _ID):
         return None
-    start = _ID + length
     behind = start + 1 + (value[start] >> 1)
-    if value[start] >= _ONE_BYTE or value[start] & 1 or behind + 2 >= len(value):
-        return None
-    found = _ranks.get(value[start : behind + 1]) or _new_rank(value[start : behind + 1])
-    if found is None or value[behind + 1] >= _ONE_BYTE:
-        return None
-    expiry = _positive_long(value, behind + 2)
-    return None if expiry is None else (found - 1, expiry)
+    # From the state to the expiry events are alike, but for few kinds of them.
+    alike = value[start : behind + _TAIL]
+    return _read.get(alike) or _read_anew(alike, behind - start)
 
 
-def _new_rank(data: bytes) -> int | None:
-    """Return the rank of a state and its flag, as they stand in the record, plus one; ``None`` for no such thing."""
-    if len(data) < 3 or data[-1] > 1:  # noqa: PLR2004 -- a length, a letter, the flag
+_read: Final[dict[bytes, tuple[int, int]]] = {}
+
+
+def _read_anew(data: bytes, behind: int) -> tuple[int, int] | None:
+    """Read state, flag, attempt and expiry; the flag stands at ``behind``."""
+    if data[0] >= _ONE_BYTE or data[0] & 1 or not 1 < behind < len(data) - 2:
+        return None
+    expiry = _positive_long(data[behind + 2 :])
+    if expiry is None or data[behind] > 1 or data[behind + 1] >= _ONE_BYTE:
         return None
     try:
-        found = 1 + rank(data[1:-1].decode(), terminal=data[-1] == 1)
+        found = rank(data[1:behind].decode(), terminal=data[behind] == 1), expiry
     except UnicodeDecodeError:
         return None
-    if len(_ranks) < _CACHE_MAX:
-        _ranks[data] = found
+    if len(_read) < _CACHE_MAX:
+        _read[data] = found
     return found
 
 
-def _positive_long(value: bytes, at: int) -> int | None:
+def _positive_long(data: bytes) -> int | None:
     found = shift = 0
-    for byte in value[at : at + 9]:
+    for byte in data:
         found |= (byte & 127) << shift
         if byte < _ONE_BYTE:
             return None if found & 1 else found >> 1

@@ -8,5 +8,5 @@ local stored = redis.call('GET', KEYS[1])
 if not stored then return {0, false} end
 local _, generation, start, watermark, target = struct.unpack(COVERAGE, stored)
 if generation ~= ARGV[3] or start ~= tonumber(ARGV[2]) or start <= target then return {0, stored} end
-fold_in(4, generation, true)
+fold_in(4, generation, ARGV[3], true)
 return {1, cover(generation, tonumber(ARGV[1]), watermark, target)}

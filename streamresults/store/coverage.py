@@ -25,11 +25,11 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
     #: Random bytes, drawn whenever a partition's view is begun afresh; values of another generation do not count.
     generation: bytes
-    #: H in the design: nothing below it is folded.
+    #: The offset where the view begins: nothing below it is folded.
     start: int
-    #: A in the design: nothing from here on is folded.
+    #: The offset where it ends: nothing from here on is folded.
     watermark: int
-    #: T in the design: the oldest offset there was when the generation began.
+    #: The oldest offset there was when the generation began.
     target: int
     #: Redis TIME of the last script on this partition, in milliseconds.
     as_of_ms: int
@@ -61,7 +61,7 @@ class LiveClaim(NamedTuple):
     least: int
     #: Where a generation begins if one must; ``begin``, unless the compactor was told to start from the beginning.
     fresh_start: int
-    #: T of a generation that begins here.
+    #: The target of a generation that begins here.
     target: int
     #: Bytes for a generation that begins here.
     fresh_generation: bytes
@@ -70,6 +70,8 @@ class LiveClaim(NamedTuple):
     #: for nothing.
     lost_generation: bytes = b""
     log_end: int = 0
+    #: The generation that the sender expects to go on with, so that a store may prepare for it; decides nothing.
+    expected_generation: bytes = b""
 
 
 class Outcome(IntEnum):
@@ -93,7 +95,7 @@ class LiveDecision(NamedTuple):
 
 def decide_live(current: Coverage | None, claim: LiveClaim, now_ms: int) -> LiveDecision:
     """
-    Decide what a live batch does; the one rule for every case (architecture 3.3).
+    Decide what a live batch does; the one rule for every case, the table under "The view" in docs/architecture.md.
 
     No view, or one that cannot be continued: a generation begins. Then, by where the watermark A is: A = b applies the
     batch and A becomes e; A < b applies nothing (a failover to an older replica, a restored backup: go back to A);

@@ -3,14 +3,14 @@
 --
 -- KEYS  1 coverage   2 interested   3 marked   4 .. 3+n values, one per entry   then m dead-letter marks
 -- ARGV from index `at`  n, length of the value keys' prefix, prefix of interest keys, milliseconds that 'marked' lives,
---       n entries (a stored value without its generation), then m pairs of mark and its keep-until
+--       n entries (stored values of the generation that the sender expects), then m pairs of mark and its keep-until
 -- Writes those keys, deletes interests it has answered, publishes task ids to interested processes.
 -- Interest keys share the partition's hash tag; they are made here because they are few and only known now.
 
 local COVERAGE = '>Bc8i8i8i8i8'
+-- Of a stored value, behind the generation's eight bytes; then where the body and the keep-until begin in it.
 local HEAD = '>BBBi8i8i8i8i8i8i8'
-local HEAD_SIZE = 59
-local KEEP_AT = 52
+local HEAD_AT, BODY_AT, KEEP_AT = 9, 68, 60
 local NEVER = 9007199254740991
 local READY, SUCCESS = 3, 4
 
@@ -27,10 +27,11 @@ local function put(key, value, keep)
   end
 end
 
--- Returns the combined entry, its keep-until, and the rank and offset of its best event (offset -1: none).
+-- Returns the combined value of two of one generation, its keep-until, and the rank and offset of its best event
+-- (offset -1: none).
 local function combine(older, newer)
-  local _, rank, flags, best, floor, first, last, appended, expires, keep = struct.unpack(HEAD, newer)
-  local _, orank, oflags, obest, ofloor, ofirst, olast, oappended, oexpires, okeep = struct.unpack(HEAD, older)
+  local _, rank, flags, best, floor, first, last, appended, expires, keep = struct.unpack(HEAD, newer, HEAD_AT)
+  local _, orank, oflags, obest, ofloor, ofirst, olast, oappended, oexpires, okeep = struct.unpack(HEAD, older, HEAD_AT)
   local body = newer
   if floor < 0 then
     floor = ofloor
@@ -41,11 +42,12 @@ local function combine(older, newer)
   keep = math.max(keep, okeep)
   local head = struct.pack(HEAD, 1, rank, flags, best, floor, math.min(first, ofirst), math.max(last, olast),
     appended, expires, keep)
-  return head .. string.sub(body, HEAD_SIZE + 1), keep, rank, best
+  return string.sub(newer, 1, HEAD_AT - 1) .. head .. string.sub(body, BODY_AT), keep, rank, best
 end
 
--- Folds the entries in; with `backwards` they are the older range, else what is stored is.
-local function fold_in(at, generation, backwards)
+-- Folds the entries in; with `backwards` they are the older range, else what is stored is. They are stamped with the
+-- generation `expected`, which all but the first batches of a generation are right about.
+local function fold_in(at, generation, expected, backwards)
   local n, prefix_length, interest_prefix = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 2]
   -- Whoever left an interest in a task that is ready now is told, and nobody else.
   local interested = redis.call('EXISTS', KEYS[2]) == 1
@@ -59,25 +61,28 @@ local function fold_in(at, generation, backwards)
     redis.call('DEL', interest)
   end
 
-  for i = 1, n do
-    local key, entry = KEYS[3 + i], ARGV[at + 3 + i]
+  local function merge(key, value, keep)
     local stored = redis.call('GET', key)
-    local keep, rank, best
-    if not stored and not interested then
-      keep = struct.unpack('>i8', entry, KEEP_AT)
-    elseif stored and string.sub(stored, 1, 8) == generation then
-      stored = string.sub(stored, 9)
-      if backwards then
-        entry, keep, rank, best = combine(entry, stored)
-      else
-        entry, keep, rank, best = combine(stored, entry)
-      end
+    local rank, best, _
+    if stored and string.sub(stored, 1, 8) == generation then
+      local older, newer = stored, value
+      if backwards then older, newer = value, stored end
+      value, keep, rank, best = combine(older, newer)
     else
-      local _
-      _, rank, _, best, _, _, _, _, _, keep = struct.unpack(HEAD, entry)
+      _, rank, _, best = struct.unpack(HEAD, value, HEAD_AT)
     end
-    put(key, generation .. entry, keep)
+    put(key, value, keep)
     if interested and best >= 0 and rank >= READY then tell(key) end
+  end
+
+  -- Most entries are the first of their task, and nobody waits for them through the view: one command, no copy.
+  local call, unpack = redis.call, struct.unpack
+  for i = 1, n do
+    local key, value = KEYS[3 + i], ARGV[at + 3 + i]
+    if generation ~= expected then value = generation .. string.sub(value, 9) end
+    local keep = unpack('>i8', value, KEEP_AT)
+    local plain = not interested and keep > now and keep < NEVER
+    if not (plain and call('SET', key, value, 'NX', 'PXAT', keep)) then merge(key, value, keep) end
   end
 
   -- Dead-letter marks stand beside the values and never change them; a waiter is told of them too.

@@ -2,7 +2,7 @@
 -- The same decisions as store/coverage.py decide_live; a property test compares them. Stands behind fold.lua.
 --
 -- ARGV  1 begin  2 end  3 least  4 fresh start  5 target  6 fresh generation  7 lost generation  8 log end
---       9 .. as fold.lua has it
+--       9 the generation that the entries are stamped with  10 .. as fold.lua has it
 -- Returns {outcome, began, coverage}.
 
 local APPLIED, BEHIND, AHEAD = 0, 1, 2
@@ -32,5 +32,5 @@ elseif watermark == begin then
 end
 
 -- 2. Entries and marks, then coverage.
-if outcome == APPLIED then fold_in(9, generation, false) end
+if outcome == APPLIED then fold_in(10, generation, ARGV[9], false) end
 return {outcome, began, cover(generation, start, watermark, target)}

@@ -118,7 +118,7 @@ class KafkaGroup(Forkable, TopicGroup):
         if self._raised is not None:
             raised, self._raised = self._raised, None
             raise raised
-        if any(_says_unsupported(message) for message in messages) and not self._protocol.classic:
+        if not self._protocol.classic and any(_says_unsupported(m) for m in messages if m.error() is not None):
             self._fall_back(consumer)
             return NOTHING
         if self._complain_at is not None and time.monotonic() > self._complain_at:
