@@ -8,7 +8,7 @@ ROWS ?=
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-SUITES := tests/unit tests/model tests/contract tests/integration tests/faults tests/acceptance
+SUITES := tests/unit tests/model tests/contract tests/integration tests/faults tests/upgrade tests/acceptance
 TYPED := streamresults tests deploy/local benchmarks
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

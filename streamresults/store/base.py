@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from streamresults.store.coverage import BackfillClaim, Coverage, LiveClaim, Outcome
 
@@ -92,6 +92,8 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     format: int
     #: The store may evict: a miss proves nothing.
     evicting: bool = False
+    #: Of each count but the first: since when, in milliseconds since 1970, a newer one is known.
+    superseded_ms: tuple[int, ...] = ()
 
 
 class Interest(NamedTuple):
@@ -168,11 +170,29 @@ class Store(ABC):
 
     @abstractmethod
     def read_descriptor(self, namespace: str, topic: str) -> Descriptor | None:
-        """Return the descriptor of a topic's view, ``None`` when there is none."""
+        """
+        Return the descriptor of a topic's view, ``None`` when there is none.
+
+        Where there is no view of this release's format, it is that of another one, if such a view is known of:
+        :func:`~streamresults.store.descriptor.mismatch` tells.
+        """
 
     @abstractmethod
+    def change_descriptor(
+        self, namespace: str, topic: str, change: Callable[[Descriptor | None], Descriptor]
+    ) -> Descriptor:
+        """
+        Publish what ``change`` makes of the descriptor that stands, enter it into the directory, and return it.
+
+        Nobody else's change is lost: if another one came between reading and writing, ``change`` is called again with
+        what that one wrote. It is given ``None`` where there is no view of this release's format.
+
+        It stands beside those of other formats; see :func:`~streamresults.store.keys.descriptor_keys`.
+        """
+
     def write_descriptor(self, namespace: str, descriptor: Descriptor) -> None:
-        """Publish the descriptor of a topic's view and enter it into the directory."""
+        """Publish the descriptor of a topic's view, whatever stands there: :meth:`change_descriptor` without a look."""
+        self.change_descriptor(namespace, descriptor.topic, lambda _: descriptor)
 
     @abstractmethod
     def namespaces(self, topic: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Every key and channel of the view, made in one place; no other module builds one."""
+"""Every key and channel of the view, and the group that keeps it, named in one place; no other module builds one."""
 
 from __future__ import annotations
 
@@ -75,9 +75,29 @@ class Keys:
         return self._of(partition) + "i:"
 
 
-def descriptor_key(namespace: str, topic: str) -> str:
+def descriptor_key(namespace: str, topic: str, view_format: int = FORMAT) -> str:
     """Return the key of the descriptor of a topic's view: all that a client must know to find the rest."""
-    return f"{namespace}:{FORMAT}:descriptor:{topic}"
+    return f"{namespace}:{view_format}:descriptor:{topic}"
+
+
+def descriptor_keys(namespace: str, topic: str, view_format: int = FORMAT) -> tuple[str, ...]:
+    """
+    Return the key of a format's descriptor, and then those of every older format, the newest of them first.
+
+    Views of several formats stand side by side, each with its descriptor. A reader that finds none under its own
+    format looks under the older ones; a writer leaves its own there too where nobody else has. So both learn of a view
+    that they cannot read, whichever release is the newer one. The name and what it says of the format never change.
+    """
+    return tuple(descriptor_key(namespace, topic, one) for one in range(view_format, 0, -1))
+
+
+def group_name(namespace: str, topic: str) -> str:
+    """
+    Return the consumer group of the compactors that keep the view.
+
+    Two formats are two groups: in one, the compactors of each would fold only some of the partitions.
+    """
+    return f"{namespace}.{topic}.compactor" + ("" if FORMAT == 1 else f".{FORMAT}")
 
 
 def directory_key(topic: str) -> str:

@@ -24,7 +24,8 @@ from streamresults.store.base import (
     View,
 )
 from streamresults.store.coverage import Coverage, Outcome, decide_backfill, decide_live
-from streamresults.store.keys import descriptor_key
+from streamresults.store.descriptor import of_this_format
+from streamresults.store.keys import descriptor_keys
 from streamresults.store.value import pack, unpack
 
 if TYPE_CHECKING:
@@ -213,6 +214,8 @@ class MemoryStore(Store):
         self.now_ms: Final = clock or (lambda: time.time_ns() // 1_000_000)
         self._views: Final[dict[tuple[str, str], MemoryView]] = {}
         self._descriptors: Final[dict[str, Descriptor]] = {}
+        #: Held while a descriptor is changed.
+        self._describing: Final = Lock()
         self._namespaces: Final[dict[str, set[str]]] = {}
         self._listeners: Final[dict[str, list[MemorySubscription]]] = {}
         self._down = False
@@ -248,13 +251,23 @@ class MemoryStore(Store):
     def read_descriptor(self, namespace: str, topic: str) -> Descriptor | None:
         """Return the descriptor of a topic's view."""
         self.check(writing=False)
-        return self._descriptors.get(descriptor_key(namespace, topic))
+        found = (self._descriptors.get(key) for key in descriptor_keys(namespace, topic))
+        return next((descriptor for descriptor in found if descriptor is not None), None)
 
-    def write_descriptor(self, namespace: str, descriptor: Descriptor) -> None:
-        """Publish the descriptor of a topic's view."""
+    def change_descriptor(
+        self, namespace: str, topic: str, change: Callable[[Descriptor | None], Descriptor]
+    ) -> Descriptor:
+        """Publish what a change makes of the descriptor."""
         self.check(writing=True)
-        self._descriptors[descriptor_key(namespace, descriptor.topic)] = descriptor
-        self._namespaces.setdefault(descriptor.topic, set()).add(namespace)
+        with self._describing:
+            own, *_ = descriptor_keys(namespace, topic)
+            descriptor = change(of_this_format(self._descriptors.get(own)))
+            key, *older = descriptor_keys(namespace, topic, descriptor.format)
+            self._descriptors[key] = descriptor
+            for other in older:
+                self._descriptors.setdefault(other, descriptor)
+            self._namespaces.setdefault(topic, set()).add(namespace)
+        return descriptor
 
     def namespaces(self, topic: str) -> list[str]:
         """Return the namespaces that hold a view of this topic's name."""

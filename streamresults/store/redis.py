@@ -25,14 +25,15 @@ from streamresults.store.base import (
     View,
 )
 from streamresults.store.coverage import GENERATION_BYTES, Coverage, Outcome
-from streamresults.store.keys import Keys, descriptor_key, directory_key
+from streamresults.store.descriptor import of_this_format
+from streamresults.store.keys import Keys, descriptor_keys, directory_key
 from streamresults.store.redis_calls import Calls
 from streamresults.store.redis_errors import translated
 from streamresults.store.redis_subscription import RedisSubscription
 from streamresults.store.redis_url import open_nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from streamresults.store.base import Interest
 
@@ -87,6 +88,7 @@ class RedisView(View):
 
     def _live_call(self, batch: LiveBatch) -> list[Any]:
         claim = batch.claim
+        expected = claim.expected_generation or claim.fresh_generation
         own = [
             claim.begin,
             claim.end,
@@ -96,22 +98,20 @@ class RedisView(View):
             claim.fresh_generation,
             claim.lost_generation,
             claim.log_end,
+            expected,
         ]
-        return self._fold_call(batch.partition, own, batch.entries, batch.marks)
+        return self._fold_call(batch.partition, own, expected, batch)
 
     def _backfill_call(self, batch: BackfillBatch) -> list[Any]:
         claim = batch.claim
-        return self._fold_call(batch.partition, [claim.begin, claim.end, claim.generation], batch.entries, batch.marks)
+        own = [claim.begin, claim.end, claim.generation]
+        return self._fold_call(batch.partition, own, claim.generation, batch)
 
     def _fold_call(
-        self,
-        partition: int,
-        own: list[Any],
-        entries: Sequence[tuple[str, bytes]],
-        marks: Sequence[tuple[str, Mark]],
+        self, partition: int, own: list[Any], generation: bytes, batch: LiveBatch | BackfillBatch
     ) -> list[Any]:
         """Return keys and arguments as ``fold.lua`` lists them, behind a script's own arguments."""
-        keys = self._keys
+        keys, entries, marks = self._keys, batch.entries, batch.marks
         prefix, mark_prefix = keys.value_prefix(partition), keys.mark_prefix(partition)
         call: list[Any] = [
             3 + len(entries) + len(marks),
@@ -123,7 +123,7 @@ class RedisView(View):
         call += [mark_prefix + task_id for task_id, _ in marks]
         call += own
         call += [len(entries), len(prefix.encode()), keys.interest_prefix(partition), _MARKED_MS]
-        call += [entry for _, entry in entries]
+        call += [generation + entry for _, entry in entries]
         for _, mark in marks:
             call += [_ENCODE_MARK.encode(mark), mark.keep_until_ms]
         return call
@@ -199,21 +199,39 @@ class RedisStore(Store):
 
     def read_descriptor(self, namespace: str, topic: str) -> Descriptor | None:
         """Return the descriptor of a topic's view."""
-        key = descriptor_key(namespace, topic)
-        with translated(self.where):
-            data = self._calls.command(key, "GET", key)
+        for key in descriptor_keys(namespace, topic):
+            with translated(self.where):
+                data = self._calls.command(key, "GET", key)
+            if data is not None:
+                return self._descriptor(key, data)
+        return None
+
+    def _descriptor(self, key: str, data: bytes) -> Descriptor:
         try:
-            return None if data is None else msgspec.json.decode(data, type=Descriptor)
+            return msgspec.json.decode(data, type=Descriptor)
         except msgspec.MsgspecError as exc:
             msg = f"{key} at {self.where} holds no descriptor of a view: {exc}"
             raise TopicMismatch(msg) from exc
 
-    def write_descriptor(self, namespace: str, descriptor: Descriptor) -> None:
-        """Publish the descriptor of a topic's view."""
-        key, directory = descriptor_key(namespace, descriptor.topic), directory_key(descriptor.topic)
+    def change_descriptor(
+        self, namespace: str, topic: str, change: Callable[[Descriptor | None], Descriptor]
+    ) -> Descriptor:
+        """Publish what a change makes of the descriptor."""
+        own, *_ = descriptor_keys(namespace, topic)
+        directory = directory_key(topic)
         with translated(self.where):
-            self._calls.command(key, "SET", key, msgspec.json.encode(descriptor))
+            written = False
+            while not written:  # again only when somebody has written meanwhile, which few do and seldom
+                before = self._calls.command(own, "GET", own)
+                descriptor = change(None if before is None else of_this_format(self._descriptor(own, before)))
+                key, *older = descriptor_keys(namespace, topic, descriptor.format)
+                expected = before if key == own else self._calls.command(key, "GET", key)
+                data = msgspec.json.encode(descriptor)
+                (written,) = self._calls.script("describe", [[1, key, expected or b"", data]])
+            for other in older:
+                self._calls.command(other, "SET", other, data, "NX")
             self._calls.command(directory, "SADD", directory, namespace)
+        return descriptor
 
     def namespaces(self, topic: str) -> list[str]:
         """Return the namespaces that hold a view of this topic's name."""

@@ -29,6 +29,8 @@ _PAUSE: Final = 0.02
 #: How often the scripts are loaded for one call. Each load is followed by a try, and a server forgets its scripts only
 #: by a restart, a failover or SCRIPT FLUSH; more would hide that one forgets them all the time.
 _LOADS: Final = 3
+#: The files that the scripts are made of.
+_SCRIPTS: Final = ("fold", "live", "backfill", "look", "describe")
 
 
 class Call(NamedTuple):
@@ -83,11 +85,12 @@ class Calls:
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
         folder = resources.files("streamresults.store")
-        read = {name: folder.joinpath(f"{name}.lua").read_text() for name in ("fold", "live", "backfill", "look")}
+        read = {name: folder.joinpath(f"{name}.lua").read_text() for name in _SCRIPTS}
         self._sources: Final = {
             "live": read["fold"] + read["live"],
             "backfill": read["fold"] + read["backfill"],
             "look": read["look"],
+            "describe": read["describe"],
         }
         self._digests: Final = {
             name: sha1(source.encode(), usedforsecurity=False).hexdigest() for name, source in self._sources.items()
