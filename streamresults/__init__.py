@@ -6,13 +6,15 @@ The front door: every public name, resolved when it is first used, so that impor
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from streamresults.client import Basis, Client, Result
+    from streamresults.client import Basis, Client, Registration, Result
     from streamresults.deadline import Deadline
     from streamresults.errors import (
+        AppendFailed,
         BadMagic,
         ClientClosed,
         ConfigurationError,
@@ -22,37 +24,43 @@ if TYPE_CHECKING:
         MalformedRecord,
         NoResult,
         NotYetCovered,
+        PayloadError,
         PayloadNotDecodable,
         PayloadNotEncodable,
         PublisherClosed,
+        PublishError,
         PublishFailed,
         RecordError,
         RecordTooLarge,
         RemoteTaskError,
         SecurityError,
         ServiceUnavailable,
+        StoreOutOfMemory,
         StoreRefused,
         StoreUnavailable,
         StreamResultsError,
         TopicMismatch,
         TopicMissing,
+        TopicRecreated,
         TopicUnavailable,
         TrailingBytes,
         TruncatedRecord,
         UnknownFingerprint,
         UnknownTask,
         VerificationMismatch,
+        WaitError,
         WaitTimeout,
     )
     from streamresults.events.event import Event, Position
-    from streamresults.publisher import Publisher
+    from streamresults.publisher import Flushed, Pending, Publisher, TaskRun
     from streamresults.settings import Settings
     from streamresults.wiring import Wiring, open_client, open_publisher
 
 _HOMES: Final = {
-    "client": ("Basis", "Client", "Result"),
+    "client": ("Basis", "Client", "Registration", "Result"),
     "deadline": ("Deadline",),
     "errors": (
+        "AppendFailed",
         "BadMagic",
         "ClientClosed",
         "ConfigurationError",
@@ -62,8 +70,10 @@ _HOMES: Final = {
         "MalformedRecord",
         "NoResult",
         "NotYetCovered",
+        "PayloadError",
         "PayloadNotDecodable",
         "PayloadNotEncodable",
+        "PublishError",
         "PublishFailed",
         "PublisherClosed",
         "RecordError",
@@ -71,28 +81,35 @@ _HOMES: Final = {
         "RemoteTaskError",
         "SecurityError",
         "ServiceUnavailable",
+        "StoreOutOfMemory",
         "StoreRefused",
         "StoreUnavailable",
         "StreamResultsError",
         "TopicMismatch",
         "TopicMissing",
+        "TopicRecreated",
         "TopicUnavailable",
         "TrailingBytes",
         "TruncatedRecord",
         "UnknownFingerprint",
         "UnknownTask",
         "VerificationMismatch",
+        "WaitError",
         "WaitTimeout",
     ),
     "events.event": ("Event", "Position"),
-    "publisher": ("Publisher",),
+    "publisher": ("Flushed", "Pending", "Publisher", "TaskRun"),
     "settings": ("Settings",),
     "wiring": ("Wiring", "open_client", "open_publisher"),
 }
+# What a library logs is its program's business: nothing is written where no logging was set up.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 
 __version__: Final = "0.1.0"
 __all__ = [
+    "AppendFailed",
     "BadMagic",
     "Basis",
     "Client",
@@ -102,34 +119,43 @@ __all__ = [
     "DeadLettered",
     "Deadline",
     "Event",
+    "Flushed",
     "KeyMismatch",
     "MalformedRecord",
     "NoResult",
     "NotYetCovered",
+    "PayloadError",
     "PayloadNotDecodable",
     "PayloadNotEncodable",
+    "Pending",
     "Position",
+    "PublishError",
     "PublishFailed",
     "Publisher",
     "PublisherClosed",
     "RecordError",
     "RecordTooLarge",
+    "Registration",
     "RemoteTaskError",
     "Result",
     "SecurityError",
     "ServiceUnavailable",
     "Settings",
+    "StoreOutOfMemory",
     "StoreRefused",
     "StoreUnavailable",
     "StreamResultsError",
+    "TaskRun",
     "TopicMismatch",
     "TopicMissing",
+    "TopicRecreated",
     "TopicUnavailable",
     "TrailingBytes",
     "TruncatedRecord",
     "UnknownFingerprint",
     "UnknownTask",
     "VerificationMismatch",
+    "WaitError",
     "WaitTimeout",
     "Wiring",
     "__version__",

@@ -5,10 +5,32 @@ from __future__ import annotations
 import math
 import time
 from datetime import timedelta
-from typing import Final
+from enum import Enum
+from typing import Final, Literal
+
+#: Seconds that a service gets for the answer to a question for which its caller has named no time. Smaller takes a busy
+#: broker for one that is away, larger lets people wait for the error.
+ANSWER: Final = 10.0
+#: The same in a compactor, which nobody waits for: an election of leaders may pass within it.
+PATIENT_ANSWER: Final = 15.0
 
 #: What callers may say: seconds, a timedelta, or None for ever.
 Timeout = float | timedelta | None
+
+
+class NotStated(Enum):
+    """The type of :data:`NOT_STATED`."""
+
+    NOT_STATED = "not stated"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+#: A timeout that the caller left out, where a setting says what holds then: every other value is the caller's own.
+NOT_STATED: Final = NotStated.NOT_STATED
+#: What callers may say where a setting holds for those who say nothing.
+OptionalTimeout = Timeout | Literal[NotStated.NOT_STATED]
 
 
 class Deadline:
@@ -33,10 +55,15 @@ class Deadline:
         self._total: Final = math.inf if seconds is None else float(seconds)
         self._at: Final = self._started + self._total
 
-    @property
-    def at(self) -> float:
-        """The reading of ``time.monotonic()`` at which the budget is spent; infinity for never."""
-        return self._at
+    @classmethod
+    def of(cls, timeout: OptionalTimeout, default: float) -> Deadline:
+        """
+        Return the deadline of a timeout that may not have been stated: the one rule of every call that has a default.
+
+        Raises:
+            ValueError: See the class.
+        """
+        return cls(default if isinstance(timeout, NotStated) else timeout)
 
     @property
     def total(self) -> float:

@@ -5,11 +5,13 @@ StreamResultsError
 ├── ConfigurationError (ValueError)          a setting is missing, wrong or contradicts another
 ├── ServiceUnavailable (ConnectionError)     a service did not answer within the time it was given
 │   ├── TopicUnavailable                     Kafka
-│   │   └── TopicMissing                     Kafka answers, and there is no such topic
+│   │   ├── TopicMissing                     Kafka answers, and there is no such topic
+│   │   └── AppendFailed                     a record was not acknowledged
 │   └── StoreUnavailable                     Redis
 │       └── StoreOutOfMemory                 Redis answers, but refuses writes
 ├── StoreRefused                             Redis answers, but something else uses its keys, or it is too old
 ├── TopicMismatch                            the topic or the view is not the one that was meant
+│   └── TopicRecreated                       the topic was deleted and made again meanwhile
 ├── PublishError                             an event did not reach the log
 │   ├── PublishFailed                        refused, or not acknowledged in time
 │   │   └── RecordTooLarge                   larger than the topic takes
@@ -65,6 +67,21 @@ class TopicMissing(TopicUnavailable):
     """Raised when Kafka answers that there is no such topic: nobody has created it."""
 
 
+class AppendFailed(TopicUnavailable):
+    """
+    Handed to the callback of a record that was not acknowledged; raised when it is refused at once.
+
+    Whoever publishes, forgets or waits gets an error that names the task instead.
+
+    Attributes:
+        written: ``False`` when the brokers certainly do not hold the record, ``None`` when nobody can know.
+    """
+
+    def __init__(self, message: str, *, written: bool | None) -> None:
+        super().__init__(message)
+        self.written = written
+
+
 class StoreUnavailable(ServiceUnavailable):
     """Raised when Redis cannot be reached, is loading, or is a read-only replica."""
 
@@ -79,6 +96,21 @@ class StoreRefused(StreamResultsError):
 
 class TopicMismatch(StreamResultsError):
     """Raised when a position or a view belongs to another topic, cluster or format than the one in use."""
+
+
+class TopicRecreated(TopicMismatch):
+    """
+    Raised when the topic was deleted and made again while something went on: what was known of the old one is void.
+
+    Attributes:
+        old_id: The id of the topic that is gone.
+        new_id: The id of the one that has its name now.
+    """
+
+    def __init__(self, message: str, *, old_id: str, new_id: str) -> None:
+        super().__init__(message)
+        self.old_id = old_id
+        self.new_id = new_id
 
 
 class PublishError(StreamResultsError):

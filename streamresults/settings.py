@@ -2,13 +2,18 @@
 Configuration, read once: defaults < ``streamresults.toml`` < environment < what a caller states. Only wiring sees it.
 
 Every field is also an environment variable: ``STREAMRESULTS_`` and the field's name in capitals. With ``_FILE`` behind
-it, the value is read from the file that it names, for secrets.
+it, the value is read from the file that it names, for secrets. ``STREAMRESULTS_CONFIG`` names the file.
+
+A variable of this prefix that is almost a setting is an error, as it is a misspelling. One that is like none is a
+warning alone: Kubernetes sets ``STREAMRESULTS_REDIS_PORT`` and its like where a service is called streamresults-redis.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +24,13 @@ from streamresults.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_log: Final = logging.getLogger("streamresults.settings")
 _PREFIX: Final = "STREAMRESULTS_"
+#: Variables of the prefix that deploy/local reads and exports.
+_LOCAL: Final = frozenset({"CACHE", "LOCAL", "REDIS_SERVER"})
+#: From where on a name is taken for a misspelt one, from 0 to 1. Lower refuses what others set, such as REDIS_PORT;
+#: higher lets mistakes pass.
+_ALIKE: Final = 0.78
 #: ``STREAMRESULTS_KAFKA__SASL_USERNAME`` is librdkafka's ``sasl.username``.
 _KAFKA_PREFIX: Final = "STREAMRESULTS_KAFKA__"
 _FILE_SUFFIX: Final = "_FILE"
@@ -49,7 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     longest_expiry: float = 7 * _DAY
     #: The name of the serializer that encodes results.
     serializer: str = "json"
-    #: Content types that are decoded; anything else is refused unread.
+    #: Names or content types of serializers whose payloads are decoded; anything else is refused unread.
     accept: tuple[str, ...] = ("application/json", "application/x-msgpack")
     #: Exceptions that may be rebuilt, as ``module:QualifiedName``, beside the ordinary builtin ones.
     allow: tuple[str, ...] = ()
@@ -105,8 +116,11 @@ def load(overrides: Mapping[str, Any] | None = None, *, file: str | None = None)
         file: A TOML file to read instead of ``streamresults.toml`` in the working directory.
 
     Raises:
-        ConfigurationError: A file is missing, or a value cannot be what its field is; the message names it.
+        ConfigurationError: A file that was named is missing, a variable is misspelt, or a value cannot be what its
+            field is; the message names it.
     """
+    for variable, hint in unknown_variables().items():
+        _log.warning("%s is no setting%s", variable, hint, extra={"action": "unknown_variable", "variable": variable})
     found: dict[str, Any] = _from_file(file)
     found["kafka"] = {**found.get("kafka", {}), **_kafka_properties()}
     found |= _from_environment()
@@ -120,6 +134,29 @@ def load(overrides: Mapping[str, Any] | None = None, *, file: str | None = None)
         raise ConfigurationError(msg) from exc
     _check(settings)
     return settings
+
+
+def unknown_variables() -> dict[str, str]:
+    """
+    Return the variables of our prefix that are like no setting, each with what to add to a sentence about it.
+
+    Raises:
+        ConfigurationError: One is almost a setting.
+    """
+    settings = [name.upper() for name in Settings.__struct_fields__ if name != "kafka"]
+    known = {*settings, *(name + _FILE_SUFFIX for name in settings), "CONFIG"}
+    found = {}
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(_PREFIX)
+        if name == variable or name in known | _LOCAL or variable.startswith(_KAFKA_PREFIX):
+            continue
+        near = get_close_matches(name.upper(), [*settings, "CONFIG"], n=1, cutoff=_ALIKE)
+        if near:
+            msg = f"{variable} is no setting: did you mean {_PREFIX}{near[0]}?"
+            raise ConfigurationError(msg)
+        of_kafka = name == "KAFKA" or name.startswith("KAFKA_")
+        found[variable] = f"; a property of librdkafka has two underscores: {_KAFKA_PREFIX}..." if of_kafka else ""
+    return found
 
 
 def describe(settings: Settings) -> dict[str, str]:
@@ -148,10 +185,12 @@ def _masked_url(url: str) -> str:
 
 
 def _from_file(named: str | None) -> dict[str, Any]:
-    path = Path(named or os.environ.get(f"{_PREFIX}CONFIG") or "streamresults.toml")
+    variable = f"{_PREFIX}CONFIG"
+    wanted = named or os.environ.get(variable)
+    path = Path(wanted or "streamresults.toml")
     if not path.exists():
-        if named:
-            msg = f"no configuration file at {named}"
+        if wanted:
+            msg = f"no configuration file at {wanted}" + ("" if named else f", which {variable} names")
             raise ConfigurationError(msg)
         return {}
     try:

@@ -11,7 +11,7 @@ import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
-from streamresults.deadline import Deadline
+from streamresults.deadline import ANSWER, Deadline
 from streamresults.errors import ConfigurationError, ServiceUnavailable
 from streamresults.settings import Settings, load
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from streamresults.store.base import Store
     from streamresults.topic.base import Broker, TopicDescription, TopicInspector
 
-#: Seconds for a question to the brokers while something is opened.
-_ANSWER = 10.0
 _DAY_MS = 86_400_000
+#: Seconds between looks at which topic there is. Smaller asks the brokers more often, larger delays new partitions.
+_TOPIC_REFRESH = 10.0
 
 
 class Wiring:
@@ -135,23 +135,34 @@ class Wiring:
         return self._codec
 
     def decoding(self) -> Decoding:
-        """Return what turns bytes into values."""
+        """
+        Return what turns bytes into values.
+
+        Raises:
+            ConfigurationError: ``accept`` names a serializer that there is not.
+        """
         from streamresults.client.result import Decoding
         from streamresults.events.allowlist import ExceptionAllowlist
         from streamresults.events.payloads import default_registry
 
-        accept = frozenset(self.settings.accept)
-        return Decoding(self.codec(), default_registry(), accept, ExceptionAllowlist(self.settings.allow))
+        registry = default_registry()
+        accept = registry.content_types(self.settings.accept)
+        return Decoding(self.codec(), registry, accept, ExceptionAllowlist(self.settings.allow))
 
     def namespace(self, about: TopicDescription) -> str:
         """Return the prefix of keys, channels and the group."""
         return self.settings.namespace or about.cluster_id
 
+    def _topic_refresh(self) -> float:
+        """Return the seconds between looks at which topic there is: as often as librdkafka itself is told to look."""
+        stated = self.settings.kafka.get("topic.metadata.refresh.interval.ms", "")
+        return int(stated) / 1000 if stated.isdigit() and int(stated) else _TOPIC_REFRESH
+
     def retention_ms(self, inspector: TopicInspector) -> int:
         """Return the topic's retention; where the broker cannot tell, the least that the settings ask of it."""
         from streamresults.events.fold import NEVER
 
-        config = inspector.topic_config(Deadline(_ANSWER)) or {}
+        config = inspector.topic_config(Deadline(ANSWER)) or {}
         stated = int(config.get("retention.ms", self.settings.longest_expiry * 1000 + _DAY_MS))
         return NEVER if stated < 0 else stated
 
@@ -181,7 +192,7 @@ class Wiring:
     def _topic_id(self) -> str:
         inspector = self.inspector()
         try:
-            return inspector.describe(Deadline(_ANSWER)).topic_id
+            return inspector.describe(Deadline(ANSWER)).topic_id
         except ServiceUnavailable:
             return ""  # a position without it is as good, but for telling a topic that was made again
         finally:
@@ -203,6 +214,7 @@ class Wiring:
                 topic=settings.topic,
                 namespace=settings.namespace,
                 partition_of=broker.partition_of if broker else _partition_of,
+                every=self._topic_refresh(),
             ),
             self.decoding(),
             inspector=inspector,
@@ -225,17 +237,25 @@ class Wiring:
             TopicUnavailable: Kafka did not say which topic this is.
             ConfigurationError: A setting of the topic breaks a promise; the message has the command that mends it.
         """
+        inspector = self.inspector()
+        try:
+            return self._compactor(inspector, from_earliest=from_earliest)
+        except BaseException:
+            inspector.close()
+            raise
+
+    def _compactor(self, inspector: TopicInspector, *, from_earliest: bool) -> Compactor:
         from streamresults.compactor import Compactor, CompactorOptions
         from streamresults.compactor.backfill import Backfill
         from streamresults.compactor.dead_letters import DeadLetters
         from streamresults.compactor.folding import FoldLimits
+        from streamresults.store.keys import group_name
 
         settings, broker = self.settings, self.broker()
-        inspector = self.inspector()
-        about = inspector.describe(Deadline(_ANSWER))
+        about = inspector.describe(Deadline(ANSWER))
         self._check_contract(inspector)
         namespace = self.namespace(about)
-        group = settings.group or f"{namespace}.{settings.topic}.compactor"
+        group = settings.group or group_name(namespace, settings.topic)
         letters = broker.writer(settings.dead_letter_topic)
         limits = FoldLimits(
             retention_ms=self.retention_ms(inspector),
@@ -255,6 +275,7 @@ class Wiring:
             inspector=inspector,
             store=self.store(),
             codec=self.codec(),
+            partition_of=broker.partition_of,
             dead_letters=DeadLetters(letters, settings.dead_letter_topic, settings.topic),
             backfill=backfill,
             options=CompactorOptions(
@@ -262,6 +283,7 @@ class Wiring:
                 from_earliest=from_earliest,
                 allow_eviction=settings.allow_eviction,
                 rewind_max=settings.rewind_max,
+                topic_refresh=self._topic_refresh(),
                 limits=limits,
             ),
         )
@@ -270,10 +292,9 @@ class Wiring:
         """Refuse to fold a topic whose settings break a promise."""
         from streamresults.topic.contract import mend, obstacles
 
-        config = inspector.topic_config(Deadline(_ANSWER))
+        config = inspector.topic_config(Deadline(ANSWER))
         found = obstacles(self.settings, config) if config else []
         if found:
-            inspector.close()
             told = "; ".join(f"{difference}. To mend: {mend(difference)}" for difference in found)
             msg = f"the topic cannot be compacted as it is set up: {told}"
             raise ConfigurationError(msg)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from streamresults.deadline import Deadline
+from streamresults.deadline import ANSWER, Deadline
 
 if TYPE_CHECKING:
     from streamresults.store.base import View
     from streamresults.store.coverage import Coverage
     from streamresults.topic.base import TopicInspector, Watermarks
-
-_ANSWER: Final = 10.0
 
 
 class PartitionLag(NamedTuple):
@@ -29,6 +27,21 @@ class PartitionLag(NamedTuple):
         """Offsets that the view has not folded."""
         folded = self.marks.low if self.coverage is None else self.coverage.watermark
         return max(0, self.marks.high - folded)
+
+    @property
+    def to_fill(self) -> int | None:
+        """Offsets below the view that back-fill has to bring yet; ``None`` without a view."""
+        if self.coverage is None:
+            return None
+        return max(0, self.coverage.start - max(self.coverage.target, self.marks.low))
+
+    @property
+    def covered(self) -> int:
+        """Offsets that the log holds and the view has folded."""
+        if self.coverage is None:
+            return 0
+        low, high = self.marks
+        return max(0, min(self.coverage.watermark, high) - max(self.coverage.start, low))
 
     @property
     def complete(self) -> bool:
@@ -50,5 +63,5 @@ def read_lag(inspector: TopicInspector, view: View, partitions: int) -> list[Par
     """
     numbers = list(range(partitions))
     looked = view.look(dict.fromkeys(numbers, ()))
-    marks = inspector.watermarks(numbers, Deadline(_ANSWER))
+    marks = inspector.watermarks(numbers, Deadline(ANSWER))
     return [PartitionLag(p, marks[p], looked[p].coverage, looked[p].now_ms) for p in numbers]

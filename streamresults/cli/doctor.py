@@ -9,26 +9,30 @@ import click
 
 from streamresults.cli.coverage import read_lag
 from streamresults.cli.exits import Exit
+from streamresults.cli.filling import Filling, FillWatch
 from streamresults.cli.options import Invocation, common_options, pass_invocation
 from streamresults.cli.output import Column, emit_rows
-from streamresults.deadline import Deadline
+from streamresults.deadline import ANSWER, Deadline
 from streamresults.errors import ConfigurationError, ServiceUnavailable, StreamResultsError
-from streamresults.store.coverage import FORMAT
+from streamresults.settings import unknown_variables
+from streamresults.store.descriptor import absent, mismatch
 from streamresults.topic.contract import differences, least_retention, mend, wanted_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from streamresults.cli.coverage import PartitionLag
     from streamresults.store.base import Store
     from streamresults.topic.base import ClusterDescription, TopicDescription
     from streamresults.wiring import Wiring
 
 Verdict = Literal["ok", "warn", "fail"]
-_ANSWER: Final = 10.0
 #: Above it, every compactor's batch becomes many small ones.
 _MANY_PARTITIONS: Final = 128
 #: Seconds without a script after which no compactor seems to run: five times their keepalive.
 _STALE: Final = 10.0
+#: Seconds between the two readings that say how fast back-fill is.
+_APART: Final = 1.0
 #: Seconds that clocks may differ before times look odd.
 _SKEW: Final = 2.0
 _OLDEST_REDIS: Final = 7
@@ -83,6 +87,8 @@ class _Examination:
 
     def run(self) -> Iterator[Finding]:
         """Yield the findings in the order in which they depend on each other."""
+        for variable, hint in unknown_variables().items():
+            yield Finding("environment", "warn", f"{variable} is no setting{hint}", f"unset {variable}")
         if self._wiring.has_topic:
             yield from self._kafka()
         else:
@@ -107,7 +113,7 @@ class _Examination:
 
     def _kafka(self) -> Iterator[Finding]:
         try:
-            cluster = self._wiring.broker().cluster(Deadline(_ANSWER))
+            cluster = self._wiring.broker().cluster(Deadline(ANSWER))
         except ServiceUnavailable as exc:
             self.unreachable = True
             yield Finding("kafka", "fail", str(exc), "start Kafka, or set kafka_bootstrap and the kafka properties")
@@ -154,7 +160,7 @@ class _Examination:
     def _describe(self) -> TopicDescription:
         inspector = self._wiring.inspector()
         try:
-            return inspector.describe(Deadline(_ANSWER))
+            return inspector.describe(Deadline(ANSWER))
         finally:
             inspector.close()
 
@@ -194,15 +200,11 @@ class _Examination:
             yield Finding("view", "fail", str(exc), "set namespace")
             return
         if descriptor is None:
-            yield Finding("view", "warn", f"none in namespace {namespace}: no compactor has run", start)
+            yield Finding("view", "warn", str(absent(store, namespace, about.topic)), start)
             return
-        if descriptor.cluster_id != about.cluster_id:
-            detail = f"namespace {namespace} belongs to Kafka cluster {descriptor.cluster_id}, not {about.cluster_id}"
-            yield Finding("view", "fail", detail, "set namespace")
-            return
-        if descriptor.format != FORMAT:
-            detail = f"format {descriptor.format}, this version reads {FORMAT}"
-            yield Finding("view", "fail", detail, "upgrade the older side")
+        stranger = mismatch(descriptor, namespace, about.cluster_id)
+        if stranger is not None:
+            yield Finding("view", "fail", *stranger)
             return
         current = descriptor.topic_id == about.topic_id
         detail = f"namespace {namespace}, topic id {descriptor.topic_id}"
@@ -213,12 +215,14 @@ class _Examination:
         inspector = self._wiring.inspector()
         try:
             asked = time.time() * 1000
-            lags = read_lag(inspector, store.view(namespace, about.topic_id), about.partitions)
+            view = store.view(namespace, about.topic_id)
+            lags = read_lag(inspector, view, about.partitions)
+            filling = _filling(lags, lambda: read_lag(inspector, view, about.partitions))
         finally:
             inspector.close()
         uncovered = [one.partition for one in lags if not one.complete]
         if uncovered:
-            detail = f"incomplete in partitions {uncovered}: a miss there is NotYetCovered"
+            detail = f"incomplete in partitions {uncovered}: a miss there is NotYetCovered; {filling}"
             yield Finding("coverage", "warn", detail, "a running compactor fills in what is missing, newest first")
         else:
             yield Finding("coverage", "ok", "complete in every partition")
@@ -236,3 +240,13 @@ class _Examination:
             yield Finding("clocks", "warn", f"Redis and this machine differ by {skew:.1f} s", "synchronise the clocks")
         else:
             yield Finding("clocks", "ok", f"Redis and this machine differ by {skew:.1f} s")
+
+
+def _filling(lags: list[PartitionLag], read_again: Callable[[], list[PartitionLag]]) -> Filling:
+    """Return how back-fill gets on; where there is something to fill, from a second reading too."""
+    progress = FillWatch()
+    found = progress.read(lags, time.monotonic())
+    if not found.left:
+        return found
+    time.sleep(_APART)
+    return progress.read(read_again(), time.monotonic())

@@ -71,5 +71,5 @@ def explain(exc: BaseException) -> Exit:
     elif code is Exit.UNREACHABLE and "streamresults " not in message:
         message = f"{message}{'' if message.endswith(('.', '?')) else '.'} Run: streamresults doctor"
     click.echo(f"error: {message}", err=True)
-    _log.debug("the error in full", exc_info=exc)
+    _log.debug("the error in full", exc_info=exc, extra={"action": "command_failed"})
     return code

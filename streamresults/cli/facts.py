@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from streamresults.cli.exits import Exit, code_of
 from streamresults.cli.output import block
 from streamresults.cli.text import as_json, moment, plain, printable
@@ -22,7 +24,8 @@ _FAILED: Final = frozenset({states.FAILURE, states.REVOKED, states.REJECTED, sta
 FORGOTTEN: Final = "FORGOTTEN"
 #: An event as one line: time, place, state, id, name, result.
 USUAL_LINE: Final = "%T %p@%o %s %i %n %r"
-_TOKEN: Final = re.compile(r"%(.)|\\(.)")
+_TOKEN: Final = re.compile(r"%(.?)|\\(.?)", re.DOTALL)
+_LETTERS: Final = "insrpoT%"
 _ESCAPES: Final = {"n": "\n", "t": "\t", "\\": "\\"}
 
 
@@ -141,8 +144,23 @@ def show(facts: dict[str, Any]) -> None:
         print("  " + printable(line))
 
 
+def event_form(text: str) -> str:
+    """
+    Read a form of :func:`event_line`.
+
+    Raises:
+        BadParameter: It has a token that stands for nothing.
+    """
+    for token in _TOKEN.finditer(text):
+        known = token[1] in tuple(_LETTERS) if token[1] is not None else token[2] in _ESCAPES
+        if not known:
+            msg = f"{token[0]!r} is no token. Known: {' '.join('%' + letter for letter in _LETTERS)} \\t \\n \\\\."
+            raise click.BadParameter(msg)
+    return text
+
+
 def event_line(form: str, facts: dict[str, Any]) -> str:
-    """Return an event in the form of kcat's tokens; what is no token stands for itself."""
+    """Return an event in a form of kcat's tokens, which :func:`event_form` has read."""
     values = {
         "i": facts["task_id"],
         "n": facts["name"] or "-",
@@ -156,7 +174,7 @@ def event_line(form: str, facts: dict[str, Any]) -> str:
 
     def replaced(token: re.Match[str]) -> str:
         if token[1] is not None:
-            return printable(values.get(token[1], token[0]))
-        return _ESCAPES.get(token[2], token[0])
+            return printable(values[token[1]])
+        return _ESCAPES[token[2]]
 
     return _TOKEN.sub(replaced, form)

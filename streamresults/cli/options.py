@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
     from streamresults.settings import Settings
     from streamresults.wiring import Wiring
 
+_log: Final = logging.getLogger("streamresults.cli")
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 _UNITS: Final = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_TASK_ID_MAX_BYTES: Final = 1024
 
 
 @dataclass(slots=True)
@@ -64,10 +65,13 @@ class Invocation:
                 itself; only one that stays has anything to log.
             stated: Settings that the command states.
         """
+        from streamresults.settings import describe
         from streamresults.wiring import Wiring
 
         self.start_logging(log_level)
-        return Wiring(self.settings(**stated))
+        settings = self.settings(**stated)
+        _log.debug("the configuration is %s", describe(settings), extra={"action": "configuration"})
+        return Wiring(settings)
 
     def start_logging(self, usual: str) -> None:
         """Log to stderr; the libraries underneath are heard at the level debug alone."""
@@ -108,6 +112,18 @@ def duration(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
+def word(text: str) -> str:
+    """
+    Read a state or a name: at least one character, so that an empty variable of a shell is no "everything".
+
+    Raises:
+        BadParameter: It is empty.
+    """
+    if not text:
+        raise click.BadParameter("it is empty; leave the option out, or give it at least one character.")
+    return text
+
+
 def task_id(text: str) -> str:
     """
     Read a task id: 1 to 1024 bytes of UTF-8.
@@ -115,13 +131,15 @@ def task_id(text: str) -> str:
     Raises:
         BadParameter: It is none.
     """
+    from streamresults.events.event import TASK_ID_MAX_BYTES
+
     try:
         size = len(text.encode())
     except UnicodeEncodeError as exc:
         msg = f"{text!r} is not UTF-8."
         raise click.BadParameter(msg) from exc
-    if not 1 <= size <= _TASK_ID_MAX_BYTES:
-        msg = f"a task id has 1 to {_TASK_ID_MAX_BYTES} bytes, this one has {size}."
+    if not 1 <= size <= TASK_ID_MAX_BYTES:
+        msg = f"a task id has 1 to {TASK_ID_MAX_BYTES} bytes, this one has {size}."
         raise click.BadParameter(msg)
     return text
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+import math
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamresults.cli.options import Invocation, common_options, duration, pass_invocation
+from streamresults.cli.options import Invocation, common_options, duration, pass_invocation, word
 from streamresults.cli.options import task_id as read_task_id
 from streamresults.cli.output import emit_rows
 from streamresults.deadline import Deadline
@@ -17,21 +18,34 @@ if TYPE_CHECKING:
     from streamresults.settings import Settings
     from streamresults.wiring import Wiring
 
-_GROUP_PREFIX: Final = "group:"
-
 
 def _json(text: str) -> tuple[Any]:
     """Read a value as JSON; in a tuple, so that null is a result too."""
     try:
-        return (json.loads(text),)
+        return (json.loads(text, parse_constant=_no_constant, parse_float=_finite),)
     except ValueError as exc:
         msg = f"not JSON ({exc}); nothing was sent. A text needs its quotes: '\"text\"'."
         raise click.BadParameter(msg) from exc
 
 
+def _no_constant(name: str) -> Any:
+    """Refuse what Python's reader takes beyond JSON: it would be shown as null."""
+    msg = f"JSON has no {name}"
+    raise ValueError(msg)
+
+
+def _finite(text: str) -> float:
+    """Read a number; refuse one that no float holds."""
+    number = float(text)
+    if not math.isfinite(number):
+        msg = f"{text} is too large for a number"
+        raise ValueError(msg)
+    return number
+
+
 @click.command("publish", help="Publish one event of a task; prints where it stands in the log.")
 @click.argument("task_id", type=read_task_id, metavar="ID")
-@click.option("--state", metavar="STATE", help="Its state. [default: SUCCESS, or FAILURE with --error]")
+@click.option("--state", type=word, metavar="STATE", help="Its state. [default: SUCCESS, or FAILURE with --error]")
 @click.option("--result", type=_json, metavar="JSON", help="Its result.")
 @click.option("--error", metavar="MESSAGE", help="The message of the exception that it failed with.")
 @click.option("--name", metavar="NAME", help="The task's registered name.")
@@ -82,10 +96,10 @@ def command(
 
 def _check(task_id: str, state: str, result: tuple[Any] | None, error: str | None) -> None:
     """Refuse what makes no sense before anything is opened."""
-    if not state:
-        raise click.BadParameter("a state has at least one character.", param_hint="--state")
-    if task_id.startswith(_GROUP_PREFIX):
-        msg = f"ids that begin with {_GROUP_PREFIX!r} are reserved for saved groups."
+    from streamresults.events.event import GROUP_PREFIX
+
+    if task_id.startswith(GROUP_PREFIX):
+        msg = f"ids that begin with {GROUP_PREFIX!r} are reserved for saved groups."
         raise click.BadParameter(msg, param_hint="ID")
     if result is not None and error is not None:
         raise click.UsageError("a task has a result or an error: --result or --error, not both.")

@@ -50,7 +50,7 @@ _DIFFERENCES: Final = (
 @click.command("replay")
 @click.option("--from", "begin", default="earliest", show_default=True, metavar="BOUND", help="Where to begin.")
 @click.option("--to", "end", default="end", show_default=True, metavar="BOUND", help="The first that is not read.")
-@click.option("--task-id", type=read_task_id, metavar="ID", help="Only this task: reads its partition alone.")
+@click.option("--task-id", type=read_task_id, metavar="ID", help="Only this task: reads where it can be.")
 @click.option("--verify", is_flag=True, help="Fold the log and compare Redis with it; exits with 6 on a mismatch.")
 @common_options(hidden=True)
 @pass_invocation

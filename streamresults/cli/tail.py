@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from streamresults.cli.facts import FORGOTTEN, USUAL_LINE, event_facts, event_line
-from streamresults.cli.options import Invocation, common_options, pass_invocation
+from streamresults.cli.facts import FORGOTTEN, USUAL_LINE, event_facts, event_form, event_line
+from streamresults.cli.options import Invocation, common_options, pass_invocation, word
 from streamresults.cli.output import emit
 from streamresults.cli.text import moment, printable
-from streamresults.deadline import Deadline
+from streamresults.deadline import ANSWER, Deadline
 from streamresults.errors import RecordError
 
 if TYPE_CHECKING:
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from streamresults.topic.base import Record, TopicReader, Watermarks
     from streamresults.wiring import Wiring
 
-#: Seconds that brokers get to say where the topic begins and ends.
-_ANSWER: Final = 10.0
 #: Seconds of one poll: how long Ctrl-C may take.
 _POLL: Final = 0.5
 
 
 @click.command("tail")
-@click.option("--state", metavar="STATE", help="Only events of this state.")
-@click.option("--task", metavar="NAME", help="Only events of tasks of this name.")
+@click.option("--state", type=word, metavar="STATE", help="Only events of this state.")
+@click.option("--task", type=word, metavar="NAME", help="Only events of tasks of this name.")
 @click.option("--from", "begin", type=click.Choice(["end", "earliest"]), default="end", show_default=True)
-@click.option("-f", "--format", "form", metavar="FORMAT", help=f"One line of each event. [default: {USUAL_LINE}]")
+@click.option(
+    "-f", "--format", "form", type=event_form, metavar="FORMAT", help=f"One line of each event. [default: {USUAL_LINE}]"
+)
 @click.option("--exit", "until_end", is_flag=True, help="Stop at the end that the topic has now.")
 @common_options(hidden=True)
 @pass_invocation
@@ -65,8 +65,8 @@ def command(
 def _records(wiring: Wiring, *, earliest: bool, until_end: bool) -> Iterator[Record]:
     inspector = wiring.inspector()
     try:
-        partitions = list(range(inspector.describe(Deadline(_ANSWER)).partitions))
-        marks = inspector.watermarks(partitions, Deadline(_ANSWER))
+        partitions = list(range(inspector.describe(Deadline(ANSWER)).partitions))
+        marks = inspector.watermarks(partitions, Deadline(ANSWER))
     finally:
         inspector.close()
     reader = wiring.broker().reader(wiring.settings.topic, bulk=earliest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,9 +19,20 @@ def plain(value: object) -> Any:
     import msgspec
 
     try:
-        return msgspec.to_builtins(value, enc_hook=repr, str_keys=True)
+        return _finite(msgspec.to_builtins(value, enc_hook=repr, str_keys=True))
     except (TypeError, ValueError, RecursionError):
         return repr(value)
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with the floats that JSON has not, which would become null, as their repr."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return value
 
 
 def as_json(value: object) -> str:

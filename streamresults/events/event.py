@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, NewType
+from typing import Final, NamedTuple
 
 import msgspec
-
-TaskId = NewType("TaskId", str)
 
 #: Stands before the id of a saved group in the task id field and in the record key; task ids never begin with it.
 GROUP_PREFIX: Final = "group:"

@@ -1,4 +1,4 @@
-"""The states of a task, and the order among them that the fold uses (architecture 3.2)."""
+"""The states of a task, and the order among them that the fold uses ("The fold" in docs/architecture.md)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from streamresults.errors import PublishFailed
@@ -35,12 +36,15 @@ def checked_key(event: Event, longest_expiry_ms: float) -> bytes:
     if event.kind == "task" and task_id.startswith(GROUP_PREFIX):
         msg = f"task ids that begin with {GROUP_PREFIX!r} are reserved for saved groups: {task_id!r}"
         raise PublishFailed(msg, task_id=task_id, written=False)
-    if event.expires_after_ms > longest_expiry_ms:
+    if not 0 <= event.expires_after_ms <= longest_expiry_ms:
         raise _too_long(event, longest_expiry_ms)
     return key
 
 
 def _too_long(event: Event, longest_expiry_ms: float) -> PublishFailed:
+    if not event.expires_after_ms >= 0:
+        msg = f"task {event.task_id!r}: expires_after_ms is a number from 0 up: {event.expires_after_ms}"
+        return PublishFailed(msg, task_id=event.task_id, written=False)
     msg = (
         f"task {event.task_id!r}: expires after {event.expires_after_ms / 1000:g} s, longer than the longest "
         f"expiry of {longest_expiry_ms / 1000:g} s. Ask for less, or raise longest_expiry and the topic's retention"
@@ -53,10 +57,10 @@ def expiry_ms(expires: float | timedelta) -> int:
     Return an expiry in milliseconds; 0 says until retention takes it, and nothing else is rounded to it.
 
     Raises:
-        ValueError: It is negative.
+        ValueError: It is negative, infinite or not a number.
     """
     seconds = expires if isinstance(expires, int | float) else expires.total_seconds()
-    if seconds < 0:
-        msg = f"an expiry is 0 or more seconds: {expires!r}"
+    if not 0 <= seconds < inf:
+        msg = f"an expiry is a number of seconds from 0 up: {expires!r}"
         raise ValueError(msg)
     return max(1, int(seconds * 1000)) if seconds else 0

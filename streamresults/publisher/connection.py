@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from threading import TIMEOUT_MAX, Lock
-from threading import Event as Signal
 from typing import TYPE_CHECKING, Final
 
 from streamresults.deadline import Deadline
-from streamresults.errors import PublisherClosed, TopicUnavailable
+from streamresults.errors import AppendFailed, PublisherClosed, TopicUnavailable
+from streamresults.topic.sent import send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamresults.events.codec import Codec
-    from streamresults.topic.base import Acknowledgement, TopicWriter
+    from streamresults.topic.base import TopicWriter
 
 _log: Final = logging.getLogger("streamresults.publisher")
 
@@ -82,24 +82,18 @@ class Connection:
         return writer
 
     def _register_schema(self, writer: TopicWriter, deadline: Deadline) -> None:
-        """Make sure that a reader who meets our fingerprint can find the schema: before the first event, every time."""
-        done = Signal()
-        answers: list[Acknowledgement] = []
+        """
+        Make sure that a reader who meets our fingerprint can find the schema: before the first event, every time.
 
-        def acknowledged(answer: Acknowledgement) -> None:
-            answers.append(answer)
-            done.set()
-
+        Raises:
+            TopicUnavailable: The brokers do not hold it in time, or the queue stayed full.
+        """
         schema = self._codec.schema_json.encode()
-        writer.produce(self._codec.fingerprint, schema, acknowledged, topic=self._schemas_topic)
-        if not done.wait(deadline.remaining(TIMEOUT_MAX)):
-            msg = (
-                f"Kafka did not acknowledge the schema in {deadline.total:g} s. Is it running? "
-                "Try: streamresults doctor"
-            )
-            raise TopicUnavailable(msg)
-        if answers[0].error is not None:
-            raise answers[0].error
+        try:
+            send(writer, self._codec.fingerprint, schema, deadline, topic=self._schemas_topic).wait(deadline)
+        except AppendFailed as exc:
+            msg = f"Kafka did not acknowledge the schema: {exc}. Is it running? Try: streamresults doctor"
+            raise TopicUnavailable(msg) from exc
 
     def flush(self, deadline: Deadline) -> int:
         """Block until everything queued is acknowledged or has failed; return how much is not when it passes."""

@@ -67,11 +67,14 @@ class Outcomes:
         return PublishFailed(msg, task_id=event.task_id, event_id=event.event_id.hex(), written=written)
 
     def _too_large(self, event: Event, error: RecordTooLarge) -> RecordTooLarge:
-        limit = f"the {error.limit} bytes" if error.limit else "what"
+        if error.limit:
+            over = f"the {error.limit} bytes that a publisher sends"
+            raised = "message.max.bytes here, and max.message.bytes of the topic with it"
+        else:
+            over, raised = "the topic takes", "max.message.bytes of the topic"
         msg = (
-            f"task {event.task_id!r}, {event.state}: not written: the record has {error.size} bytes, more than {limit} "
-            "that the topic takes. Publish a smaller result, or raise max.message.bytes of the topic and "
-            "message.max.bytes here"
+            f"task {event.task_id!r}, {event.state}: not written: the record has {error.size} bytes, more than {over}. "
+            f"Publish a smaller result, or raise {raised}"
         )
         self._count(event, msg)
         return RecordTooLarge(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from threading import TIMEOUT_MAX
 from threading import Event as Signal
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ class Pending:
 
     def position(self, timeout: Timeout = None) -> Position:
         """
-        Block until the brokers hold the event and return where it stands.
+        Block until the brokers hold the event and return where it stands; ``None`` waits for ever.
 
         Raises:
             PublishFailed: It was refused, or its outcome is unknown.
@@ -66,7 +67,7 @@ class Pending:
         if not self.done:
             with self._outcomes.lock:
                 self._signal = self._signal or Signal()
-            if not self.done and not self._signal.wait(None if timeout is None else Deadline(timeout).remaining()):
+            if not self.done and not self._signal.wait(Deadline(timeout).remaining(TIMEOUT_MAX)):
                 msg = f"task {self.event.task_id!r}: not acknowledged yet"
                 raise TimeoutError(msg)
         if self._error is not None:

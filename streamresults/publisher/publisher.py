@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 import msgspec
 
-from streamresults.deadline import Deadline
+from streamresults.deadline import NOT_STATED, Deadline
 from streamresults.errors import PublisherClosed, RecordTooLarge, TopicUnavailable
 from streamresults.events import states
 from streamresults.events.event import Event, Payload, Position
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from types import TracebackType
 
-    from streamresults.deadline import Timeout
+    from streamresults.deadline import OptionalTimeout, Timeout
     from streamresults.events.codec import Codec
     from streamresults.events.payloads import Serializer
     from streamresults.topic.base import TopicWriter
@@ -105,7 +105,7 @@ class Publisher:
 
     # -- opening ----------------------------------------------------------------------------------------------------
 
-    def warm(self, timeout: Timeout = None) -> None:
+    def warm(self, timeout: OptionalTimeout = NOT_STATED) -> None:
         """
         Connect, and register the schema; blocks until a first event would be sent at once.
 
@@ -113,25 +113,34 @@ class Publisher:
 
         Raises:
             TopicUnavailable: Kafka did not answer in time.
+            TopicMissing: Nobody has created the topic.
         """
-        self._connection.opened(self._deadline(timeout))
+        deadline = self._deadline(timeout)
+        self._connection.opened(deadline).warm(deadline)
         _ = self.topic_id
 
-    def _deadline(self, timeout: Timeout) -> Deadline:
-        return Deadline(self._options.publish_timeout if timeout is None else timeout)
+    def _deadline(self, timeout: OptionalTimeout) -> Deadline:
+        return Deadline.of(timeout, self._options.publish_timeout)
 
     # -- events -----------------------------------------------------------------------------------------------------
 
-    def send(self, event: Event, timeout: Timeout = None) -> Pending:
+    def send(self, event: Event, timeout: OptionalTimeout = NOT_STATED) -> Pending:
         """
         Queue an event and return at once with what will become of it.
 
-        Blocks only while the queue is full, up to ``timeout`` seconds (the publish timeout when it is not stated).
+        Blocks only while the queue is full or the connection is opened, up to ``timeout`` seconds: ``None`` is for
+        ever, and the publish timeout holds when it is not stated.
 
         Raises:
             PublishFailed: The queue stayed full, or Kafka could not be reached to open the publisher.
             RecordTooLarge, MalformedRecord, PublisherClosed: See their names; nothing was queued.
+            ValueError: The timeout is negative.
         """
+        if timeout is not NOT_STATED:
+            timeout = self._deadline(timeout).total  # refused at once, not only where the queue is full
+        return self._queue(event, timeout)
+
+    def _queue(self, event: Event, timeout: OptionalTimeout) -> Pending:
         if self._redact is not None:
             event = self._redact(event)
         key = checked_key(event, self._longest_expiry_ms)
@@ -149,18 +158,19 @@ class Publisher:
             raise self._outcomes.gave_up(event, f"not written: {exc}", written=False) from exc
         return pending
 
-    def publish(self, event: Event, timeout: Timeout = None) -> Position | None:
+    def publish(self, event: Event, timeout: OptionalTimeout = NOT_STATED) -> Position | None:
         """
         Publish an event; one that ends the task blocks until the brokers hold it and returns its position.
 
         An unready event is queued and ``None`` is returned; should it fail later, that is counted and logged.
+        ``timeout`` is as with :meth:`send`; what waits for ever still fails when the producer gives the event up.
 
         Raises:
             PublishFailed: Refused (``written`` is ``False``), or not acknowledged in time (``None``: nobody knows).
                 Publishing the same event again is safe: it keeps its id.
         """
-        budget = Deadline(self._options.publish_timeout if timeout is None else timeout)
-        pending = self.send(event, budget.remaining())
+        budget = self._deadline(timeout)
+        pending = self._queue(event, budget.remaining())
         if not states.is_terminal(event.state, terminal=event.terminal):
             return None
         try:
@@ -181,7 +191,15 @@ class Publisher:
         return self._confirmed(self.event(task_id, states.SUCCESS, result=result, **fields))
 
     def failed_with(self, task_id: str, exc: BaseException, **fields: Any) -> Position:
-        """Publish FAILURE with an exception and return where it stands; blocks until the brokers hold it."""
+        """
+        Publish FAILURE with an exception and return where it stands; blocks until the brokers hold it.
+
+        Raises:
+            TypeError: It is no exception, such as its text alone.
+        """
+        if not isinstance(exc, BaseException):
+            msg = f"a task fails with an exception, not with {type(exc).__name__}: {exc!r:.60}"
+            raise TypeError(msg)
         nodes, text = capture(exc, self._serializer)
         return self._confirmed(self.event(task_id, states.FAILURE, exception=nodes, traceback=text, **fields))
 
@@ -235,7 +253,7 @@ class Publisher:
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def flush(self, timeout: Timeout = None) -> Flushed:
-        """Block until everything queued is acknowledged or has failed; say what is not when the time is over."""
+        """Block until everything queued is acknowledged or has failed, ``None`` for ever; say what is not by then."""
         return Flushed(self._connection.flush(Deadline(timeout)), self._outcomes.failed)
 
     def close(self, timeout: Timeout = _CLOSE_TIMEOUT) -> Flushed:
@@ -256,14 +274,14 @@ class Publisher:
         assert position is not None
         return position
 
-    def _opened_for(self, event: Event, timeout: Timeout) -> TopicWriter:
+    def _opened_for(self, event: Event, timeout: OptionalTimeout) -> TopicWriter:
         try:
             return self._connection.opened(self._deadline(timeout))
         except TopicUnavailable as exc:
             raise self._outcomes.gave_up(event, f"not written: {exc}", written=False) from exc
 
     def _wait_and_produce(
-        self, writer: TopicWriter, key: bytes, value: bytes, pending: Pending, timeout: Timeout
+        self, writer: TopicWriter, key: bytes, value: bytes, pending: Pending, timeout: OptionalTimeout
     ) -> None:
         deadline = self._deadline(timeout)
         while writer.wait_for_room(deadline):

@@ -1,9 +1,10 @@
 """
 What the flows may expect of a log of records, whichever implementation stands behind it.
 
-A topic is a fixed number of partitions; a partition is a sequence of records at growing offsets, not necessarily
-without gaps (transaction markers take offsets too). All records of one key are in one partition, in the order in
-which they were acknowledged.
+A topic is a number of partitions, which may grow; a partition is a sequence of records at growing offsets, not
+necessarily without gaps (transaction markers take offsets too). All records of one key that are written under one
+number of partitions are in one partition, in the order in which they were acknowledged. A topic that is deleted and
+made again by its name is another topic; only its description tells.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
-from streamresults.errors import TopicUnavailable
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from streamresults.deadline import Deadline
+
+#: Bytes of the largest batch that the topic of results is to take: Kafka's own default.
+BATCH_BYTES: Final = 1_048_588
+#: Bytes of the largest record, key and value together, so that a writer refuses what the topic would: what a batch
+#: holds besides one record is less than the rest.
+RECORD_BYTES: Final = 1_048_000
 
 #: Topic id of a broker that has none to tell: a topic that was deleted and made again is then not noticed.
 NO_TOPIC_ID: Final = "none"
@@ -48,23 +53,10 @@ class Record(Protocol):
         """Return the headers, in order; ``None`` without any."""
 
 
-class AppendFailed(TopicUnavailable):
-    """
-    Handed to the callback of a record that was not acknowledged; raised by ``produce`` when it is refused at once.
-
-    Attributes:
-        written: ``False`` when the brokers certainly do not hold the record, ``None`` when nobody can know.
-    """
-
-    def __init__(self, message: str, *, written: bool | None) -> None:
-        super().__init__(message)
-        self.written = written
-
-
 class Acknowledgement(NamedTuple):
     """What became of one produced record: handed to its callback once, on the writer's own thread."""
 
-    #: ``None`` when the brokers hold the record; else :class:`AppendFailed` or ``RecordTooLarge``.
+    #: ``None`` when the brokers hold the record; else an AppendFailed or a RecordTooLarge.
     error: Exception | None
     partition: int
     #: -1 when it is not known.
@@ -152,7 +144,8 @@ class TopicReader(ABC):
     Reads the partitions that it is told to, from the offsets that it is told, in no consumer group.
 
     One thread polls; any thread may call the other methods. Nothing is ever committed. Within a partition records
-    arrive in offset order and none is left out or repeated, until an error says otherwise.
+    arrive in offset order and none is left out or repeated, until an error says otherwise. A topic that is deleted and
+    made again under it may go unnoticed: it then reads on in the new one.
     """
 
     @abstractmethod
@@ -217,6 +210,9 @@ class GroupEvents(Protocol):
 class TopicGroup(ABC):
     """
     Reads the topic as one member of a consumer group: every partition belongs to at most one live member.
+
+    Partitions that are added are given to a member in time. Those of a topic that is deleted are taken away, and those
+    of one that is made again by its name are given like new ones.
 
     A member that was paused for long may not know yet that it lost its partitions: writes elsewhere need a
     compare-and-set of their own. One thread makes all calls.

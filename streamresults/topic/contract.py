@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streamresults.deadline import Deadline
-from streamresults.topic.base import TopicSettings
+from streamresults.deadline import ANSWER, Deadline
+from streamresults.topic.base import BATCH_BYTES, TopicSettings
 
 if TYPE_CHECKING:
     from streamresults.settings import Settings
     from streamresults.topic.base import Broker, ClusterDescription
 
-#: Seconds that brokers get to answer.
-_ANSWER: Final = 10.0
 _DAY: Final = 86_400.0
 #: Brokers from which on a topic survives the loss of one.
 _ENOUGH_BROKERS: Final = 3
 #: Replicas that must hold a record before it is acknowledged.
 _IN_SYNC: Final = 2
-#: Bytes of the largest batch that the topics take: Kafka's own default, and more than a writer's largest record.
-_RECORD_BYTES: Final = 1_048_588
 #: What a dead letter may be larger than its original: the headers that say why.
 _HEADER_BYTES: Final = 65_536
 #: Without these a promise does not hold, so a compactor refuses to run: compaction destroys history, a worker's clock
@@ -47,8 +43,8 @@ def wanted_topics(
         "message.timestamp.type": "LogAppendTime",
         "retention.ms": str(int(retention * 1000)),
     }
-    results = {**log, "max.message.bytes": str(_RECORD_BYTES)}
-    letters = {**log, "max.message.bytes": str(_RECORD_BYTES + _HEADER_BYTES)}
+    results = {**log, "max.message.bytes": str(BATCH_BYTES)}
+    letters = {**log, "max.message.bytes": str(BATCH_BYTES + _HEADER_BYTES)}
     return {
         settings.topic: TopicSettings(partitions=partitions, replication=replicas, config=results),
         settings.schemas_topic: TopicSettings(
@@ -88,7 +84,7 @@ def differences(broker: Broker, cluster: ClusterDescription, wanted: dict[str, T
             found.append(Difference(name, "replication", str(settings.replication), str(replicas)))
         inspector = broker.inspector(name)
         try:
-            config = inspector.topic_config(Deadline(_ANSWER))
+            config = inspector.topic_config(Deadline(ANSWER))
         finally:
             inspector.close()
         found += config_differences(name, config or {}, settings.config)

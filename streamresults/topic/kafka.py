@@ -12,6 +12,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from streamresults.errors import TopicUnavailable
 from streamresults.topic.base import (
+    RECORD_BYTES,
     Broker,
     ClusterDescription,
     TopicGroup,
@@ -25,7 +26,7 @@ from streamresults.topic.kafka_group import KafkaGroup, Protocol
 from streamresults.topic.kafka_handles import COMMON, RETRY_PAUSE, Settings
 from streamresults.topic.kafka_inspector import EMBEDDED_CLUSTER, RESOLVES_WITHIN, AdminConnection, KafkaInspector
 from streamresults.topic.kafka_reader import KafkaReader
-from streamresults.topic.kafka_writer import KafkaWriter
+from streamresults.topic.kafka_writer import FRAMING_BYTES, KafkaWriter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +91,7 @@ class WriterSettings(msgspec.Struct, frozen=True, kw_only=True):
     #: Most bytes in the queue, in KiB; the same trade.
     queue_kib: int = 65_536
     #: Largest record in bytes, key and value together; at most what the topic takes.
-    record_bytes: int = 1_000_000
+    record_bytes: int = RECORD_BYTES
 
     def to_librdkafka(self) -> Settings:
         """Return librdkafka's settings."""
@@ -98,7 +99,7 @@ class WriterSettings(msgspec.Struct, frozen=True, kw_only=True):
             "acks": "all",
             "enable.idempotence": True,
             "linger.ms": self.linger * 1000,
-            "message.max.bytes": self.record_bytes,
+            "message.max.bytes": self.record_bytes + FRAMING_BYTES,
             "message.timeout.ms": round(self.timeout * 1000),
             "partitioner": "murmur2_random",
             "queue.buffering.max.kbytes": self.queue_kib,

@@ -6,8 +6,14 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 
-from streamresults.errors import ConfigurationError, RecordTooLarge, StreamResultsError, TopicMissing, TopicUnavailable
-from streamresults.topic.base import AppendFailed
+from streamresults.errors import (
+    AppendFailed,
+    ConfigurationError,
+    RecordTooLarge,
+    StreamResultsError,
+    TopicMissing,
+    TopicUnavailable,
+)
 
 #: The record is larger than the producer or the topic takes.
 TOO_LARGE: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})

@@ -123,25 +123,26 @@ class KafkaInspector(TopicInspector):
         metadata = self._connection.metadata(deadline, self._topic)
         cluster_id = str(metadata.cluster_id)
         self._embedded = cluster_id.startswith(EMBEDDED_CLUSTER)
-        return TopicDescription(
-            cluster_id=cluster_id,
-            topic=self._topic,
-            topic_id=NO_TOPIC_ID if self._embedded else self._topic_id(deadline),
-            partitions=len(metadata.topics[self._topic].partitions),
-        )
+        topic_id, partitions = NO_TOPIC_ID, len(metadata.topics[self._topic].partitions)
+        if not self._embedded:
+            topic_id, partitions = self._id_and_partitions(deadline) or (topic_id, partitions)
+        return TopicDescription(cluster_id=cluster_id, topic=self._topic, topic_id=topic_id, partitions=partitions)
 
-    def _topic_id(self, deadline: Deadline) -> str:
-        def question(client: AdminClient, limit: float) -> str:
+    def _id_and_partitions(self, deadline: Deadline) -> tuple[str, int] | None:
+        """Return both from one answer, so that they are of one topic; ``None`` where the broker knows no ids."""
+
+        def question(client: AdminClient, limit: float) -> tuple[str, int]:
             future = client.describe_topics(TopicCollection([self._topic]), request_timeout=limit)[self._topic]
+            found = _resolve(future, limit)
             # The alphabet in which Kafka's own tools print it, which is also safe inside keys and paths.
-            return str(_resolve(future, limit).topic_id).translate(URL_SAFE)
+            return str(found.topic_id).translate(URL_SAFE), len(found.partitions)
 
         try:
             return self._connection.ask(deadline, self._doing, question)
         except TopicUnavailable as exc:
             if not _is_unsupported(exc):
                 raise
-            return NO_TOPIC_ID
+            return None
 
     def _is_embedded(self, deadline: Deadline) -> bool:
         if self._embedded is None:

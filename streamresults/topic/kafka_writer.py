@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger(__name__)
 
+#: Bytes that librdkafka adds to key and value, and to headers, before it compares them with message.max.bytes.
+FRAMING_BYTES: Final = 36
+
 #: Seconds that the thread waits for acknowledgements at a time. Smaller wakes an idle process more often, larger makes
 #: close() wait longer for the thread.
 SERVE_SLICE: Final = 0.05
@@ -85,7 +88,7 @@ class KafkaWriter(Forkable, TopicWriter):
         super().__init__()
         self._topic = topic
         self._settings = settings
-        self._limit = int(settings["message.max.bytes"])
+        self._limit = int(settings["message.max.bytes"]) - FRAMING_BYTES
         self._last = LastError()
         self._opening = threading.Lock()
         self._producer: Producer | None = None

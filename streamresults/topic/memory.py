@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from streamresults.topic.base import (
+    RECORD_BYTES,
     Broker,
     ClusterDescription,
     TopicDescription,
@@ -44,7 +45,7 @@ class MemoryBroker(Broker):
         *,
         clock: Callable[[], float] = time.time,
         queue_records: int = 100_000,
-        record_bytes: int = 1_000_000,
+        record_bytes: int = RECORD_BYTES,
     ) -> None:
         self._cluster = Cluster(clock)
         self._cluster.topics.update({name: MemoryLog(partitions, {}) for name, partitions in (topics or {}).items()})

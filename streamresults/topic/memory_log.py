@@ -128,11 +128,15 @@ class Cluster:
         #: While set, records wait in their writers.
         self.held = False
 
-    def log(self, topic: str) -> MemoryLog:
-        """Return a topic; raise ``TopicUnavailable`` when it is not there."""
+    def find(self, topic: str) -> MemoryLog | None:
+        """Return a topic, ``None`` when it is not there; raise ``TopicUnavailable`` during an outage."""
         if self.outage is not None:
             raise TopicUnavailable(self.outage)
-        log = self.topics.get(topic)
+        return self.topics.get(topic)
+
+    def log(self, topic: str) -> MemoryLog:
+        """Return a topic; raise ``TopicMissing`` when it is not there."""
+        log = self.find(topic)
         if log is None:
             msg = f"topic {topic!r} does not exist in memory; create it: streamresults init"
             raise TopicMissing(msg)

@@ -109,8 +109,9 @@ class MemoryGroup(TopicGroup):
         self._state = state
         self._cursor = Cursor(cluster, topic)
         self._events: GroupEvents | None = None
-        #: What it was given and has not given up.
+        #: What it was given and has not given up, and of which topic; both empty at first.
         self.owned: set[int] = set()
+        self._topic_id = ""
 
     def join(self, events: GroupEvents) -> None:
         """Take part."""
@@ -132,15 +133,17 @@ class MemoryGroup(TopicGroup):
         while True:
             self._rebalance(events)
             with self._cluster.changed:
-                polled = self._cursor.take()
+                polled = self._cursor.take() if self._cursor.offsets else NOTHING
                 if polled != NOTHING or deadline.passed():
                     return polled
                 # take() is asked again in the loop, behind the events: this wait only needs to know that it is worth.
                 _wait(self._cluster, lambda: self._due() or self._has_more(), deadline)
 
     def _has_more(self) -> bool:
-        logs = self._cluster.log(self._topic).partitions
         cursor = self._cursor
+        if not cursor.offsets:
+            return False
+        logs = self._cluster.log(self._topic).partitions
         return any(
             not logs[at].low <= offset == logs[at].high
             for at, offset in cursor.offsets.items()
@@ -149,7 +152,12 @@ class MemoryGroup(TopicGroup):
 
     def _due(self) -> tuple[set[int], set[int]] | None:
         """Return what to give up and what to take now; ``None`` when all is as it should be."""
-        wanted = self._state.share(self, len(self._cluster.log(self._topic).partitions))
+        log = self._cluster.find(self._topic)
+        if self.owned and (log is None or log.topic_id != self._topic_id):
+            return set(self.owned), set()  # of a topic that is gone; those of one that has its name now come after it
+        if log is None:
+            return None
+        wanted = self._state.share(self, len(log.partitions))
         leaving, coming = self.owned - wanted, self._state.free(wanted - self.owned, self)
         return (leaving, coming) if leaving or coming else None
 
@@ -163,6 +171,8 @@ class MemoryGroup(TopicGroup):
                 self._state.members.append(self)
             # Nobody else may take these between here and the end of the event.
             self.owned |= coming
+            if coming:
+                self._topic_id = self._cluster.log(self._topic).topic_id
         if leaving:
             self._give_up(events, leaving, lost=lost)
         if coming:

@@ -7,8 +7,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streamresults.errors import RecordTooLarge, TopicUnavailable
-from streamresults.topic.base import Acknowledgement, AppendFailed, TopicWriter
+from streamresults.errors import AppendFailed, RecordTooLarge, TopicUnavailable
+from streamresults.topic.base import Acknowledgement, TopicWriter
 from streamresults.topic.memory_log import murmur2
 
 if TYPE_CHECKING:

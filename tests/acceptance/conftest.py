@@ -57,6 +57,7 @@ class Cli:
     #: Where they run: a folder without a streamresults.toml.
     folder: Path
     wiring: Wiring = field(repr=False)
+    program: tuple[str, ...] = (sys.executable, "-m", "streamresults")
 
     def __call__(self, *arguments: str, timeout: float = PATIENCE) -> Ran:
         """Run one to its end."""
@@ -69,7 +70,7 @@ class Cli:
         """Start one, and kill it if it is still there at the end."""
         clean = {name: text for name, text in os.environ.items() if not name.startswith("STREAMRESULTS_")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamresults", *arguments],
+            [*self.program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

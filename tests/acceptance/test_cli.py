@@ -8,6 +8,7 @@ to do, without a traceback or a word of the libraries underneath; that signals e
 from __future__ import annotations
 
 import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from streamresults.deadline import Deadline
+from streamresults.store.base import Descriptor, LiveBatch
+from streamresults.store.coverage import FORMAT, GENERATION_BYTES, LiveClaim
 from streamresults.store.keys import Keys
 from streamresults.topic.base import TopicSettings
 from tests.acceptance.conftest import PARTITIONS, PATIENCE, Cli, Ran, cli_on
@@ -297,6 +300,71 @@ def test_lag_is_shown_as_a_table(running: Cli) -> None:
     assert ["PARTITION", *map(str, range(PARTITIONS)), "total"] == [line.split()[0] for line in shown.out.splitlines()]
 
 
+def begin_at_the_end(cli: Cli) -> int:
+    """Begin views at the end of the log, as a compactor does after a flush; return how much they lack. Nobody fills."""
+    inspector, store = cli.wiring.inspector(), cli.wiring.store()
+    about = inspector.describe(Deadline(PATIENCE))
+    marks = inspector.watermarks(range(PARTITIONS), Deadline(PATIENCE))
+    namespace = cli.wiring.namespace(about)
+    store.write_descriptor(
+        namespace,
+        Descriptor(
+            cluster_id=about.cluster_id,
+            topic=about.topic,
+            topic_id=about.topic_id,
+            partition_counts=(about.partitions,),
+            format=FORMAT,
+        ),
+    )
+    store.view(namespace, about.topic_id).apply(
+        [
+            LiveBatch(p, LiveClaim(high, high, high, high, low, secrets.token_bytes(GENERATION_BYTES)), ())
+            for p, (low, high) in marks.items()
+        ]
+    )
+    inspector.close()
+    store.close()
+    return sum(high - low for low, high in marks.values())
+
+
+def test_lag_says_what_is_to_be_filled(cli: Cli, task_id: str) -> None:
+    """How much, how fast and how much of the log is covered; as data and for people."""
+    cli("publish", task_id)
+    left = begin_at_the_end(cli)
+
+    told = json.loads(cli("lag", "-o", "json").out)
+    shown = cli("lag").out.splitlines()
+
+    assert {"lag": 0, "to_fill": left, "covered": 0.0, "fill_rate": 0.0, "fill_seconds": None}.items() <= told[
+        "total"
+    ].items()
+    assert left == sum(row["to_fill"] for row in told["partitions"])
+    assert f"{left} offsets to back-fill, 0 % of the log covered, standing still" == shown[-1]
+
+
+def test_lag_watches_until_it_is_interrupted(running: Cli) -> None:
+    """One block after the other, with a line between them; Ctrl-C ends it as it ends every command."""
+    with running.started("lag", "--watch") as watching:
+        assert watching.stdout is not None
+        blocks = [[line.split()[0] for line in iter(watching.stdout.readline, "\n")] for _ in range(2)]
+        watching.send_signal(signal.SIGINT)
+        watching.communicate(timeout=PATIENCE)
+
+    assert 2 * [["PARTITION", *map(str, range(PARTITIONS)), "total"]] == blocks
+    assert 130 == watching.returncode
+
+
+def test_doctor_says_how_long_backfill_takes(cli: Cli, task_id: str) -> None:
+    """What is missing, and that nobody is at it."""
+    cli("publish", task_id)
+    left = begin_at_the_end(cli)
+
+    (finding,) = (row for row in cli("doctor", "-o", "jsonl").rows if row["check"] == "coverage")
+
+    assert "warn" == finding["verdict"]
+    assert f"{left} offsets to back-fill, 0 % of the log covered, standing still" in finding["detail"]
+
+
 # -- set-up -----------------------------------------------------------------------------------------------------------
 
 
@@ -346,6 +414,17 @@ def test_doctor_finds_a_running_compactor(running: Cli) -> None:
 
     verdicts = {row["check"]: row["verdict"] for row in examined.rows}
     assert ("ok", "ok", "ok", "ok") == tuple(verdicts[key] for key in ("view", "coverage", "compactor", "clocks"))
+
+
+def test_doctor_names_variables_that_are_no_settings(running: Cli) -> None:
+    """Others may have set them, so everything else is looked at all the same."""
+    environment = {**running.environment, "STREAMRESULTS_KAFKA_SASL_USERNAME": "me"}
+    examined = Cli(environment, running.folder, running.wiring)("doctor", "-o", "jsonl")
+
+    (finding,) = (row for row in examined.rows if row["check"] == "environment")
+    assert (0, "warn") == (examined.code, finding["verdict"])
+    assert "STREAMRESULTS_KAFKA_SASL_USERNAME is no setting" in finding["detail"]
+    assert "two underscores" in finding["detail"]
 
 
 def test_doctor_exits_with_5_when_a_service_is_away(running: Cli) -> None:

@@ -29,7 +29,15 @@ pytestmark = [pytest.mark.kafka, pytest.mark.redis]
     ("arguments", "words"),
     [
         (["publish", "ID", "--result", "{x"], "not JSON"),
+        (["publish", "ID", "--result", "NaN"], "JSON has no NaN"),
+        (["publish", "ID", "--result", "[1e999]"], "1e999 is too large"),
         (["publish", "ID", "--result", "1", "--error", "e"], "not both"),
+        (["publish", "ID", "--state", ""], "empty"),
+        (["tail", "--state", ""], "empty"),
+        (["tail", "--task", ""], "empty"),
+        (["tail", "-f", "%i %q"], "'%q' is no token. Known: %i"),
+        (["tail", "-f", "100%"], "'%' is no token"),
+        (["tail", "-f", r"%i\x"], "is no token"),
         (["publish", "ID", "--state", "FAILURE"], "needs --error"),
         (["publish", "ID", "--state", "STARTED", "--error", "e"], "belongs to"),
         (["publish", "ID", "--expires", "soon"], "not a duration"),
@@ -140,3 +148,4 @@ def test_debug_log_has_the_traceback_that_the_line_leaves_out(running: Cli) -> N
 
     assert 5 == ran.code
     assert "Traceback" in ran.err
+    assert "the configuration is" in ran.err

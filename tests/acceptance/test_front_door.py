@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,17 +53,28 @@ def test_names_for_type_checkers_are_the_names_at_run_time() -> None:
     assert imported == streamresults._HOME_OF
 
 
-def test_every_error_that_users_meet_is_offered() -> None:
-    """The tree's leaves are all at the front door; its inner nodes may be."""
-    public = {
+def test_every_error_of_the_tree_is_offered() -> None:
+    """Its inner nodes too: they are what one catches who does not care which of the leaves it was."""
+    tree = {
         name
         for name, found in vars(errors).items()
-        if isinstance(found, type)
-        and issubclass(found, errors.StreamResultsError)
-        and (found is errors.StoreUnavailable or not found.__subclasses__())
+        if isinstance(found, type) and issubclass(found, errors.StreamResultsError)
     }
-    # Paused and retried by the compactor, and a StoreUnavailable to everybody else.
-    assert set() == public - {"StoreOutOfMemory"} - set(streamresults.__all__)
+
+    assert set() == tree - set(streamresults.__all__)
+
+
+def test_what_calls_return_is_offered() -> None:
+    """Whoever keeps a return value in a typed variable can name its type."""
+    assert {"Flushed", "Pending", "Position", "Result", "TaskRun"} <= set(streamresults.__all__)
+
+
+def test_every_error_is_drawn_in_the_tree() -> None:
+    """The drawing at the top of errors.py is what people read."""
+    drawn = set(re.findall(r"^[│ ├└─]*([A-Z]\w+)", str(errors.__doc__), re.MULTILINE))
+    tree = {name for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, Exception)}
+
+    assert set() == tree - drawn
 
 
 def test_name_that_is_not_there_is_an_attribute_error() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from threading import Event, Thread
+from threading import Barrier, Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -632,6 +632,9 @@ def test_a_closed_subscription_gives_nothing_at_once(listen: Listen) -> None:
 
 # Descriptors
 
+#: Compactors that write a descriptor at the same time.
+WRITERS: Final = 8
+
 
 def descriptor(topic: str, **fields: Any) -> Descriptor:
     """Return a descriptor with every field set."""
@@ -663,6 +666,43 @@ def test_a_descriptor_may_be_replaced(store: Store, namespace: str) -> None:
     store.write_descriptor(namespace, newer)
 
     assert newer == store.read_descriptor(namespace, newer.topic)
+
+
+def test_no_change_of_a_descriptor_is_lost(store: Store, namespace: str) -> None:
+    """Many compactors notice new partitions at the same time; each adds what it knows to what stands."""
+    topic = f"results-{namespace}"
+    together = Barrier(WRITERS)
+
+    def add(count: int) -> None:
+        together.wait(SOON)
+        store.change_descriptor(
+            namespace,
+            topic,
+            lambda known: descriptor(
+                topic, partition_counts=(*(() if known is None else known.partition_counts), count)
+            ),
+        )
+
+    threads = [Thread(target=add, args=(count,)) for count in range(WRITERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SOON)
+    found = store.read_descriptor(namespace, topic)
+
+    assert found is not None
+    assert list(range(WRITERS)) == sorted(found.partition_counts)
+    assert [namespace] == store.namespaces(topic)
+
+
+def test_a_descriptor_changes_from_what_stands(store: Store, namespace: str) -> None:
+    """And is returned as it was written."""
+    topic = f"results-{namespace}"
+    first = store.change_descriptor(namespace, topic, lambda known: descriptor(topic, evicting=known is not None))
+    second = store.change_descriptor(namespace, topic, lambda known: descriptor(topic, evicting=known == first))
+
+    assert (False, True) == (first.evicting, second.evicting)
+    assert second == store.read_descriptor(namespace, topic)
 
 
 def test_the_namespaces_of_a_topic_are_listed_sorted(store: Store, namespace: str) -> None:

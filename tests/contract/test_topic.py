@@ -22,11 +22,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamresults.deadline import Deadline
-from streamresults.errors import RecordTooLarge, TopicUnavailable
-from streamresults.topic.base import NO_TOPIC_ID, Acknowledgement, AppendFailed, Broker, TopicSettings
+from streamresults.errors import AppendFailed, RecordTooLarge, TopicMissing, TopicUnavailable
+from streamresults.topic.base import NO_TOPIC_ID, RECORD_BYTES, Acknowledgement, Broker, TopicSettings
 from streamresults.topic.kafka import KafkaBroker, WriterSettings
 from streamresults.topic.memory import MemoryBroker
 from streamresults.topic.memory_log import murmur2
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,6 +66,16 @@ class Harness(ABC):
         """Give a topic ``partitions`` in all."""
 
     @abstractmethod
+    def delete(self, topic: str) -> None:
+        """Delete a topic."""
+
+    def create_again(self, topic: str, partitions: int) -> None:
+        """Create another topic by the name of one that was deleted."""
+        settings = TopicSettings(partitions=partitions, config={"message.timestamp.type": "LogAppendTime"})
+        # Kafka may say for a moment that the old one is still there.
+        eventually(lambda: self.broker.create_topics({topic: settings}, Deadline(SOON))[topic], SOON, "it is created")
+
+    @abstractmethod
     def committed(self, topic: str, group: str) -> dict[int, int]:
         """Return what a group has committed."""
 
@@ -82,6 +93,9 @@ class MemoryHarness(Harness):
 
     def add_partitions(self, topic: str, partitions: int) -> None:
         self.memory.add_partitions(topic, partitions)
+
+    def delete(self, topic: str) -> None:
+        self.memory.delete_topic(topic)
 
     def committed(self, topic: str, group: str) -> dict[int, int]:
         return self.memory.committed(topic, group)
@@ -104,6 +118,9 @@ class KafkaHarness(Harness):
 
     def add_partitions(self, topic: str, partitions: int) -> None:
         self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(SOON)
+
+    def delete(self, topic: str) -> None:
+        self.admin.delete_topics([topic])[topic].result(SOON)
 
     def committed(self, topic: str, group: str) -> dict[int, int]:
         [future] = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
@@ -300,6 +317,16 @@ def test_too_large_is_refused_at_once_and_queues_nothing(harness: Harness, topic
         caught.value.written,
     ) == ("key", 2003, 1000, False)
     assert writer.close(Deadline(SOON)) == 0
+
+
+def test_largest_record_is_taken_by_writer_and_topic_alike(writer: TopicWriter) -> None:
+    """What the error names is the limit to the byte, and a topic with Kafka's own settings takes it."""
+    key, value = b"k", bytes(RECORD_BYTES - 1)
+
+    assert append(writer, "k", value).error is None
+    with pytest.raises(RecordTooLarge) as caught:
+        writer.produce(key, value + b"\0", None)
+    assert (RECORD_BYTES + 1, RECORD_BYTES) == (caught.value.size, caught.value.limit)
 
 
 @pytest.mark.kafka
@@ -742,6 +769,39 @@ def test_what_an_event_raises_comes_out_of_poll(broker: Broker, topic: str, grou
     group.close()
 
 
+def test_a_member_is_given_partitions_that_were_added(harness: Harness, topic: str, group_id: str) -> None:
+    """Within the interval at which topics are looked up; what was written before that is not left out."""
+    with Member(harness.broker.group(topic, group_id)) as member:
+        assert member.owns(PARTITIONS)
+        harness.add_partitions(topic, PARTITIONS + 2)
+        newer = harness.broker.writer(topic)
+        append(newer, "early", partition=PARTITIONS + 1)
+        newer.close(Deadline(SOON))
+
+        assert member.owns(PARTITIONS + 2)
+        assert member.has(1)
+
+
+def test_a_member_gives_up_a_topic_that_is_deleted_and_is_given_the_one_made_again(
+    harness: Harness, writer: TopicWriter, topic: str, group_id: str
+) -> None:
+    """It is asked anew where to begin: offsets of the one mean nothing in the other."""
+    append(writer, "old", partition=0)
+    with Member(harness.broker.group(topic, group_id)) as member:
+        assert member.owns(PARTITIONS)
+        assert member.has(1)
+        harness.delete(topic)
+        harness.create_again(topic, 2)
+        eventually(lambda: len(member.told) > 1 and len(member.owned) == 2, SOON, "it has the new partitions")
+        newer = harness.broker.writer(topic)
+        append(newer, "new", partition=0)
+        newer.close(Deadline(SOON))
+
+        assert member.has(2)
+        assert [b"old", b"new"] == [record.key() for record in member.records]
+        assert ("revoked", [0, 1, 2, 3]) in member.told or ("lost", [0, 1, 2, 3]) in member.told
+
+
 # --- questions ---------------------------------------------------------------------------------------------------
 
 
@@ -773,6 +833,25 @@ def test_description_tells_topics_apart(harness: Harness) -> None:
 
     first.close()
     second.close()
+
+
+def test_description_follows_growth_and_tells_a_topic_that_was_made_again(harness: Harness, topic: str) -> None:
+    """The same id while partitions are added; another one for another topic of the same name."""
+    inspector = harness.broker.inspector(topic)
+    first = inspector.describe(Deadline(SOON))
+    harness.add_partitions(topic, PARTITIONS + 3)
+    eventually(lambda: inspector.describe(Deadline(SOON)).partitions == PARTITIONS + 3, SOON, "the brokers know")
+    grown = inspector.describe(Deadline(SOON))
+    harness.delete(topic)
+    with pytest.raises(TopicMissing):
+        eventually(lambda: inspector.describe(Deadline(SOON)) is None, SOON)
+    harness.create_again(topic, 2)
+    again = inspector.describe(Deadline(SOON))
+    inspector.close()
+
+    assert (first.topic_id, first.cluster_id) == (grown.topic_id, grown.cluster_id)
+    assert first.topic_id != again.topic_id != NO_TOPIC_ID
+    assert again.partitions == 2
 
 
 def test_creating_is_idempotent_and_keeps_settings(harness: Harness) -> None:

@@ -97,7 +97,9 @@ def test_a_topic_that_takes_less_than_the_writer_is_a_typed_error(kafka_bootstra
             Deadline(SOON),
         )
         with wiring.publisher() as publisher:
-            with pytest.raises(RecordTooLarge, match=r"max\.message\.bytes") as caught:
+            with pytest.raises(
+                RecordTooLarge, match=r"more than the topic takes.*raise max\.message\.bytes of"
+            ) as caught:
                 publisher.succeeded("t", os.urandom(3000).hex())
 
             assert ("t", False) == (caught.value.task_id, caught.value.written)

@@ -203,7 +203,7 @@ def test_a_range_of_time(wiring: Wiring, replay: Replay) -> None:
 
 
 def test_one_task(wiring: Wiring, replay: Replay) -> None:
-    """A task's whole history, from its own partition alone; a tombstone is part of it."""
+    """A task's whole history, from the partitions that it can be in; a tombstone is part of it."""
     ids = one_partition(wiring, 5)
     publish(wiring, ids, "STARTED")
     publish(wiring, ids)
@@ -213,7 +213,7 @@ def test_one_task(wiring: Wiring, replay: Replay) -> None:
     assert [0, 5, 10] == [record.offset for record in seen]
     assert ["STARTED", "SUCCESS", None] == [record.event.state if record.event else None for record in seen]
     assert (None, None) == (seen[2].value, seen[2].error)
-    assert [(1, 11, 3)] == [(c.partition, c.records, c.matched) for c in replay.ranges]
+    assert [(1, 11, 3)] == [(c.partition, c.records, c.matched) for c in replay.ranges if c.matched]
 
 
 def test_stopping_early_is_told(wiring: Wiring, replay: Replay) -> None:

@@ -22,6 +22,7 @@ def publish(publisher: Publisher) -> None:
     assert_type(pending.future().result(), Position)
     with publisher.run("a", args=(1,), kwargs={"two": 2}) as run:
         run.result = object()
+    assert_type(publisher.send(publisher.event("a", "PROGRESS"), timeout=None), streamresults.Pending)
     assert_type(publisher.flush(timedelta(seconds=5)).unacknowledged, int)
 
 
@@ -29,6 +30,7 @@ def get(client: Client) -> None:
     """Wait and look up in every way."""
     assert_type(client.get("a"), object)
     assert_type(client.wait("a", timeout=None, via="topic"), Result)
+    assert_type(client.on_result("a", lambda ended: assert_type(ended.result(), Result), via="topic").cancel(), bool)
     assert_type(client.lookup("a", fresh=True), Result)
     many: Sequence[Result] = client.lookup_many(["a", "b"])
     for result in many:

@@ -160,7 +160,7 @@ def test_a_flush_brings_back_the_descriptor_too(bench: Bench) -> None:
     bench.publish("a")
     bench.steps()
     bench.store.flush()
-    bench.fail_once("_store", "write_descriptor", StoreUnavailable("not now"))
+    bench.fail_once("_store", "change_descriptor", StoreUnavailable("not now"))
     bench.publish("b")
     bench.steps()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamresults.deadline import Deadline
+from streamresults.deadline import NOT_STATED, Deadline
 
 
 @given(seconds=st.floats(0, 1e6))
@@ -37,7 +37,7 @@ def test_none_never_passes() -> None:
     """No timeout means for ever."""
     deadline = Deadline(None)
 
-    assert (False, math.inf, math.inf) == (deadline.passed(), deadline.remaining(), deadline.at)
+    assert (False, math.inf, math.inf) == (deadline.passed(), deadline.remaining(), deadline.total)
 
 
 def test_a_timedelta_means_its_seconds() -> None:
@@ -50,3 +50,12 @@ def test_a_negative_timeout_is_refused(timeout: float | timedelta) -> None:
     """It is an error at the call, not a wait that ends at once."""
     with pytest.raises(ValueError, match="number of seconds from 0 up"):
         Deadline(timeout)
+
+
+def test_what_was_not_stated_takes_the_default_and_nothing_else_does() -> None:
+    """None means for ever here too, 0 one look, and a negative number is refused."""
+    totals = [Deadline.of(timeout, 7.0).total for timeout in (NOT_STATED, None, 0, 3)]
+
+    assert [7.0, math.inf, 0.0, 3.0] == totals
+    with pytest.raises(ValueError, match="-1"):
+        Deadline.of(-1, 7.0)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from streamresults.client import looking, waits
-from streamresults.client.waiter import Phase
+from streamresults.client.result import Basis
+from streamresults.client.waiter import Answer, Phase
 from streamresults.compactor.lane import Lane
 from streamresults.deadline import Deadline
 from streamresults.errors import ClientClosed, DeadLettered, StreamResultsError, WaitTimeout
@@ -487,6 +488,22 @@ def test_close_wakes_everybody(desk: Desk, via: str) -> None:
         desk.client.wait("t", SOON)
 
 
+def test_a_reset_after_the_end_brings_nobody_back(desk: Desk) -> None:
+    """A thread that has not noticed that the client was closed may still reset the reader."""
+    desk.fold()
+    told: list[bool] = []
+    engine = desk.engine
+    waiter = engine.submit("t", 0, lambda: told.append(True), through_topic=True)
+    desk.in_phase(Phase.ASLEEP)
+    desk.client.close()
+    with engine.waits.lock:
+        engine.waits.send_to_step_1({0: 0})
+        engine.waits.over(waiter, Answer(None, -1, 0, Basis.FULL))
+
+    assert (Phase.OVER, [True]) == (waiter.phase, told)
+    assert isinstance(waiter.error, ClientClosed)
+
+
 def test_a_thousand_waits_use_a_handful_of_threads(desk: Desk) -> None:
     """One looker, one assigner, one reader, one listener."""
     desk.fold()
@@ -496,7 +513,7 @@ def test_a_thousand_waits_use_a_handful_of_threads(desk: Desk) -> None:
     ]
     eventually(lambda: all(waiter.phase is Phase.ASLEEP for waiter in waiters), SOON)
 
-    assert ["assigner", "listener", "looker", "reader"] == sorted(desk.engine.threads.names)
+    assert ["assigner", "listener", "looker", "reader"] == sorted(desk.engine.threads._threads)
 
     for number in range(1000):
         desk.publish(f"t{number}", "SUCCESS")

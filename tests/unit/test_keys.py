@@ -47,7 +47,7 @@ def slot(key: str) -> int:
 
 
 def wanted(partition: int) -> int:
-    """Return the slot that the design names: the nearest to frac(0.618034 p) x 16384."""
+    """Return the slot that "The view" in docs/architecture.md names: the nearest to frac(0.618034 p) x 16384."""
     return round(partition * 0.618034 % 1 * SLOTS) % SLOTS
 
 

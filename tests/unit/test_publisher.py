@@ -17,6 +17,7 @@ from streamresults.errors import PayloadNotEncodable, PublisherClosed, PublishFa
 from streamresults.events.event import GROUP_PREFIX, Event
 from streamresults.settings import Settings
 from streamresults.store.memory import MemoryStore
+from streamresults.topic.base import RECORD_BYTES
 from streamresults.topic.memory import MemoryBroker
 from streamresults.wiring import Wiring
 from tests.conftest import create_topics
@@ -34,7 +35,7 @@ SOON = 10.0
 class Desk:
     """A publisher and the topic that it writes to."""
 
-    def __init__(self, *, queue: int = 1000, record_bytes: int = 1_000_000, **settings: Any) -> None:
+    def __init__(self, *, queue: int = 1000, record_bytes: int = RECORD_BYTES, **settings: Any) -> None:
         self.broker = MemoryBroker(queue_records=queue, record_bytes=record_bytes)
         self.wiring = Wiring(Settings(**settings), broker=self.broker, store=MemoryStore())
         create_topics(self.wiring, 1)
@@ -129,6 +130,54 @@ def test_a_full_queue_holds_its_callers_up_to_the_deadline(open_desk: Callable[.
     assert waited.elapsed() >= 0.05
     assert caught.value.written is False
     assert (2, 1) == desk.publisher.flush(0)
+
+
+def test_no_timeout_waits_for_ever_and_an_unstated_one_does_not(open_desk: Callable[..., Desk]) -> None:
+    """The same as everywhere: None is for ever; only what was left out takes the setting, here one look."""
+    desk = open_desk(publish_timeout=0.0)
+    desk.publisher.warm(None)
+    desk.broker.hold()
+    with pytest.raises(PublishFailed, match="outcome unknown"):
+        desk.publisher.publish(Event(task_id="a", state="SUCCESS"))
+    thread, outcome = in_thread(lambda: desk.publisher.publish(Event(task_id="b", state="SUCCESS"), timeout=None))
+    eventually(lambda: outcome or desk.publisher.flush(0).unacknowledged == 2)
+
+    assert [] == outcome
+
+    desk.broker.release()
+    thread.join(SOON)
+
+    assert [(0, 1)] == [(p.partition, p.offset) for p in outcome]  # type: ignore[attr-defined]
+
+
+def test_failure_needs_an_exception_and_not_its_text(desk: Desk) -> None:
+    """A text would be recorded as an exception of type str, which nobody can catch."""
+    with pytest.raises(TypeError, match="not with str: 'declined'"):
+        desk.publisher.failed_with("t", "declined")  # type: ignore[arg-type]
+
+    assert [] == desk.events()
+
+
+@pytest.mark.parametrize("expires", [float("nan"), float("inf"), -1.0])
+def test_expiry_that_is_no_duration_is_refused(desk: Desk, expires: float) -> None:
+    """Through every door: as seconds, and as the milliseconds of an event."""
+    with pytest.raises(ValueError, match="an expiry is a number of seconds from 0 up"):
+        desk.publisher.succeeded("t", expires=expires)
+    event = Event(task_id="t", state="SUCCESS", expires_after_ms=expires)  # type: ignore[arg-type]
+    with pytest.raises(PublishFailed, match="expires") as caught:
+        desk.publisher.publish(event)
+
+    assert caught.value.written is False
+
+
+@pytest.mark.parametrize("name", ["send", "publish"])
+def test_negative_timeout_is_refused_before_anything_is_queued(desk: Desk, name: str) -> None:
+    """As everywhere, and named; whether or not there is anything to wait for."""
+    desk.publisher.warm()
+    with pytest.raises(ValueError, match="-1"):
+        getattr(desk.publisher, name)(Event(task_id="t", state="STARTED"), timeout=-1)
+
+    assert [] == desk.events()
 
 
 def test_room_in_the_queue_lets_a_caller_go_on(open_desk: Callable[..., Desk]) -> None:
@@ -232,7 +281,9 @@ def test_many_who_ask_one_pending_are_all_told(desk: Desk) -> None:
 def test_a_record_that_is_too_large_is_its_own_error(open_desk: Callable[..., Desk]) -> None:
     """The error carries size, limit and what to do; nothing was sent."""
     desk = open_desk(record_bytes=20_000)
-    with pytest.raises(RecordTooLarge, match=r"max\.message\.bytes") as caught:
+    with pytest.raises(
+        RecordTooLarge, match=r"more than the 20000 bytes that a publisher sends.*raise message\.max"
+    ) as caught:
         desk.publisher.succeeded("t", "x" * 30_000)
 
     assert caught.value.size > 30_000
@@ -283,7 +334,7 @@ def test_an_expiry_beyond_the_longest_is_refused(open_desk: Callable[..., Desk])
     desk = open_desk(longest_expiry=3600.0)
     with pytest.raises(PublishFailed, match="longest_expiry"):
         desk.publisher.succeeded("t", expires=3601)
-    with pytest.raises(ValueError, match="0 or more"):
+    with pytest.raises(ValueError, match="from 0 up"):
         desk.publisher.succeeded("t", expires=-1)
 
 

@@ -2,11 +2,12 @@
 Configuration is read once, and what is wrong with it is said at once.
 
 We test these aspects: the order of sources, Kafka's own properties, secrets from files and their masking, and that a
-wrong value is an error that names it.
+wrong value, a missing file and a misspelt variable are errors that name it.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("STREAMRESULTS_")]:
+        monkeypatch.delenv(name)
 
 
 def test_without_any_source_the_defaults_hold() -> None:
@@ -120,3 +123,63 @@ def test_a_missing_file_that_was_named_is_an_error() -> None:
     """Only the default file may be missing."""
     with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
         load(file="nowhere.toml")
+
+
+def test_a_missing_file_that_the_environment_names_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the variable too: who reads the error may not know of it."""
+    monkeypatch.setenv("STREAMRESULTS_CONFIG", "nowhere.toml")
+    with pytest.raises(ConfigurationError, match=r"nowhere\.toml, which STREAMRESULTS_CONFIG names"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("STREAMRESULTS_KAFKA_BOOTSTRP", "STREAMRESULTS_KAFKA_BOOTSTRAP"),
+        ("STREAMRESULTS_KAFKA_BOOTSTRAP_SERVERS", "STREAMRESULTS_KAFKA_BOOTSTRAP"),
+        ("STREAMRESULTS_PUBLISH_TIMOUT", "STREAMRESULTS_PUBLISH_TIMEOUT"),
+        ("STREAMRESULTS_REDISURL", "STREAMRESULTS_REDIS_URL"),
+        ("STREAMRESULTS_REDIS_URL_FIEL", "STREAMRESULTS_REDIS_URL"),
+        ("STREAMRESULTS_topic", "STREAMRESULTS_TOPIC"),
+    ],
+)
+def test_a_misspelt_variable_is_an_error(monkeypatch: pytest.MonkeyPatch, misspelt: str, meant: str) -> None:
+    """Whoever sets it wants something; the error says what it should be called."""
+    monkeypatch.setenv(misspelt, "x")
+    with pytest.raises(ConfigurationError, match=f"{misspelt} is no setting: did you mean {meant}\\?"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("STREAMRESULTS_WEB_COLOUR", "STREAMRESULTS_WEB_COLOUR is no setting"),
+        ("STREAMRESULTS_KAFKA_SASL_USERNAME", "two underscores"),
+        ("STREAMRESULTS_REDIS_PORT", "is no setting"),
+        ("STREAMRESULTS_REDIS_SERVICE_HOST", "is no setting"),
+        ("STREAMRESULTS_KAFKA_PORT_9092_TCP_ADDR", "is no setting"),
+        ("STREAMRESULTS_SERVICE_PORT", "is no setting"),
+        ("STREAMRESULTS_PORT", "is no setting"),
+    ],
+)
+def test_a_variable_that_is_like_no_setting_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str, said: str
+) -> None:
+    """Others may have set it: a cluster does, for each service."""
+    monkeypatch.setenv(variable, "x")
+    load()
+
+    assert [("unknown_variable", variable)] == [(r.action, r.variable) for r in caplog.records]  # type: ignore[attr-defined]
+    assert said in caplog.text
+
+
+def test_what_is_known_is_not_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Settings, their files, Kafka's properties, and what deploy/local reads and exports."""
+    (tmp_path / "it").write_text("")
+    for name in ("CONFIG", "CACHE", "LOCAL", "REDIS_SERVER", "TOPIC_FILE", "KAFKA__CLIENT_ID"):
+        monkeypatch.setenv(f"STREAMRESULTS_{name}", str(tmp_path / "it"))
+    load()
+
+    assert "" == caplog.text

@@ -1,4 +1,4 @@
-"""The order among states is the one that the design names."""
+"""The order among states is the one that "The fold" in docs/architecture.md names."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from streamresults.deadline import Deadline
-from streamresults.errors import ConfigurationError, RecordTooLarge, StreamResultsError, TopicUnavailable
+from streamresults.errors import AppendFailed, ConfigurationError, RecordTooLarge, StreamResultsError, TopicUnavailable
 from streamresults.topic import embedded, kafka_errors
-from streamresults.topic.base import NO_TOPIC_ID, Acknowledgement, AppendFailed, TopicSettings
+from streamresults.topic.base import NO_TOPIC_ID, Acknowledgement, TopicSettings
 from streamresults.topic.embedded import EmbeddedBroker
 from streamresults.topic.kafka import KafkaBroker, WriterSettings
 from streamresults.topic.kafka_handles import REPEAT_AFTER, LastError, RepetitionFilter

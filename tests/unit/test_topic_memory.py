@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from streamresults.deadline import Deadline
-from streamresults.errors import TopicUnavailable
-from streamresults.topic.base import Acknowledgement, AppendFailed
+from streamresults.errors import AppendFailed, TopicUnavailable
+from streamresults.topic.base import Acknowledgement
 from streamresults.topic.memory import MemoryBroker
 
 if TYPE_CHECKING:
