@@ -9,7 +9,6 @@ from streamresults.client.result import Basis
 from streamresults.client.waiter import Answer
 from streamresults.errors import RecordError
 from streamresults.events.fold import NEVER, Best, Summary, event_summary, tombstone_summary
-from streamresults.events.states import rank
 from streamresults.store.value import unpack
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def answer_in(looked: Looked, index: int, verdict: AfterLook) -> Answer:
     assert value is not None
     best = unpack(value).summary.best
     assert best is not None
-    return Answer(best.value, best.offset, best.appended_ms, basis, as_of, mark)
+    return Answer(best.value, best.offset, best.appended_ms, basis, as_of, mark, best.rank)
 
 
 def state_in(looked: Looked, index: int, codec: Codec) -> str:
@@ -66,17 +65,17 @@ def state_of(summary: Summary | None, codec: Codec) -> str:
         return ""
 
 
-def delivered_summary(record: Record, offset: int, codec: Codec) -> Summary | None:
+def delivered_summary(record: Record, task_id: str, offset: int, codec: Codec) -> Summary | None:
     """Return what one record amounts to; ``None`` when it cannot be read: the compactor will say why."""
-    value = record.value()
+    key, value = record.key(), record.value()
     if value is None:
         return tombstone_summary(offset, NEVER)
     try:
+        assert isinstance(key, bytes)
         assert isinstance(value, bytes)
         if not codec.is_known(value):
             return None
-        prefix = codec.decode_prefix(value)
+        place, _ = codec.rank_and_expiry(task_id, key, value)
     except RecordError:
         return None
-    place = rank(prefix.state, terminal=prefix.terminal)
     return event_summary(Best(place, offset, record.timestamp()[1], NEVER, value))

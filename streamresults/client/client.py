@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from threading import Event as Signal
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 import msgspec
 
+from streamresults.client.callbacks import Callbacks
 from streamresults.client.engine import Engine, EngineOptions
 from streamresults.client.fetching import Fetcher
 from streamresults.client.lookups import Lookups
 from streamresults.client.result import Basis, Result
 from streamresults.client.tombstones import Tombstones
 from streamresults.client.watermarks import HighestWatermarks
-from streamresults.deadline import Deadline, Timeout
+from streamresults.deadline import ANSWER, NOT_STATED, Deadline, OptionalTimeout
 from streamresults.errors import (
     ClientClosed,
     ConfigurationError,
     NotYetCovered,
+    ServiceUnavailable,
+    TopicMissing,
+    TopicRecreated,
     TopicUnavailable,
     WaitTimeout,
 )
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from streamresults.client.callbacks import Registration
     from streamresults.client.result import Decoding
     from streamresults.client.waiter import Answer, Waiter
     from streamresults.client.whereabouts import Place, Whereabouts
@@ -41,12 +45,8 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("streamresults.client")
 Via = Literal["auto", "topic", "view"]
-#: The default of a timeout that was not stated: the client's own.
-_DEFAULT: Final = -1.0
 #: Seconds between two lines of log of a wait that never ends.
 _REMIND: Final = 60.0
-#: Seconds for a question to the brokers or the store outside of any caller's deadline.
-_ANSWER: Final = 10.0
 
 
 class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,19 +84,31 @@ class Client:
         self._decoding: Final = decoding
         self._inspector: Final = inspector
         self._open_reader: Final = open_reader
+        self._open_writer: Final = open_writer
         self._store: Final = store
         self._options: Final = options or ClientOptions()
-        self._fetcher: Final = Fetcher(open_reader)
-        self._tombstones: Final = Tombstones(open_writer)
-        #: One for waits and lookups: what the one has seen binds the other.
-        self._watermarks: Final = HighestWatermarks()
-        self._lookups: Final = Lookups(
-            decoding, self._fetcher, self._watermarks, inspector, partition_of=whereabouts.partition_of
-        )
+        self._begin()
         self._lock: Final = Lock()
         self._engine: Engine | None = None
+        self._callbacks: Callbacks | None = None
         self._closed = False
         self._pid: Final = os.getpid()
+        whereabouts.listen(self)
+
+    def _begin(self) -> None:
+        """Open what belongs to one topic; a topic that is made again gets others."""
+        self._fetcher = Fetcher(self._open_reader)
+        self._tombstones = Tombstones(self._open_writer)
+        #: One for waits and lookups: what the one has seen binds the other.
+        self._watermarks = HighestWatermarks()
+        self._lookups = Lookups(
+            self._decoding,
+            self._fetcher,
+            self._watermarks,
+            self._inspector,
+            partition_of=self._whereabouts.partition_of,
+            homes=self._whereabouts.homes,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +118,7 @@ class Client:
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
-    def get(self, task_id: str, timeout: Timeout = _DEFAULT, *, via: Via = "auto") -> object:
+    def get(self, task_id: str, timeout: OptionalTimeout = NOT_STATED, *, via: Via = "auto") -> object:
         """
         Block until the task has ended, and return its result or raise its exception.
 
@@ -117,7 +129,7 @@ class Client:
         """
         return self.wait(task_id, timeout, via=via).value()
 
-    def wait(self, task_id: str, timeout: Timeout = _DEFAULT, *, via: Via = "auto") -> Result:
+    def wait(self, task_id: str, timeout: OptionalTimeout = NOT_STATED, *, via: Via = "auto") -> Result:
         """
         Block until the task has ended, however it ended.
 
@@ -130,19 +142,18 @@ class Client:
 
         Raises:
             WaitTimeout, ClientClosed: See their names.
+            TopicRecreated, TopicMissing: The topic was deleted meanwhile, and made again or not.
             ServiceUnavailable: Neither topic nor view could be found, so that there is nothing to wait on.
         """
-        _check_id(task_id)
-        if self._pid != os.getpid():
-            raise ConfigurationError("this client was opened before a fork: the child must open its own")
+        self._check_wait(task_id)
         deadline = self._deadline(timeout)
         if deadline.total == 0:
             return self._look_once(task_id)
-        place = self._whereabouts.find(_within(deadline))
-        done = Signal()
-        engine = self._running_engine(place, task_id)
+        place, engine = self._entrance(task_id, _within(deadline))
+        done = Lock()  # held until the wait is over: waking by it takes a third of the time that an Event takes
+        done.acquire()
         partition = self._whereabouts.partition_of(task_id, place)
-        waiter = engine.submit(task_id, partition, done.set, through_topic=self._through_topic(via, engine))
+        waiter = engine.submit(task_id, partition, done.release, through_topic=self._through_topic(via, engine))
         try:
             self._block(waiter, done, deadline)
         except BaseException:
@@ -155,8 +166,36 @@ class Client:
             raise waiter.error
         raise self._timed_out(waiter, deadline, engine)
 
-    def _block(self, waiter: Waiter, done: Signal, deadline: Deadline) -> None:
-        while not done.wait(deadline.remaining(_REMIND)) and not deadline.passed():
+    def on_result(self, task_id: str, callback: Callable[[Registration], object], *, via: Via = "auto") -> Registration:
+        """
+        Have a function called once the task has ended, however it ended, and return at once: no thread waits.
+
+        Blocks only the first time, until topic and view are found. The wait lasts until the task ends, it is
+        cancelled, or the client is closed, and holds about 1 KB. All functions are called from one thread of the
+        client, one after the other; what they raise is logged.
+
+        Args:
+            callback: Called once, with the registration, whose ``result()`` returns the result or raises why there is
+                none. Not called when the registration was cancelled in time.
+            via: As for :meth:`wait`.
+
+        Raises:
+            ClientClosed: See its name; closing the client also ends every registration with it.
+            ServiceUnavailable: Neither topic nor view could be found, so that there is nothing to wait on.
+        """
+        self._check_wait(task_id)
+        place, engine = self._entrance(task_id, Deadline(ANSWER))
+        partition = self._whereabouts.partition_of(task_id, place)
+        callbacks = self._running_callbacks(engine, place)
+        return callbacks.register(task_id, partition, callback, through_topic=self._through_topic(via, engine))
+
+    def _check_wait(self, task_id: str) -> None:
+        _check_id(task_id)
+        if self._pid != os.getpid():
+            raise ConfigurationError("this client was opened before a fork: the child must open its own")
+
+    def _block(self, waiter: Waiter, done: Lock, deadline: Deadline) -> None:
+        while not done.acquire(timeout=deadline.remaining(_REMIND)) and not deadline.passed():
             _log.info(
                 "still waiting for task %s after %.0f s",
                 waiter.task_id,
@@ -165,7 +204,7 @@ class Client:
             )
 
     def _look_once(self, task_id: str) -> Result:
-        within = Deadline(_ANSWER)
+        within = Deadline(ANSWER)
         found = self._lookups.look([task_id], self._whereabouts.find(within), within)[0]
         if found.ready or found.mark is not None:
             return found
@@ -225,7 +264,7 @@ class Client:
         *,
         fresh: bool = False,
         at_least: Position | None = None,
-        timeout: Timeout = _DEFAULT,
+        timeout: OptionalTimeout = NOT_STATED,
     ) -> Result:
         """
         Return what the view knows of a task; its age is ``as_of``.
@@ -241,20 +280,49 @@ class Client:
                 this process has seen before, or did not get far enough.
             StoreUnavailable, TopicUnavailable: See their names.
             TopicMismatch: ``at_least`` is a position in another topic.
+            ValueError: ``at_least`` is a position of another task: its partition is not this task's.
         """
         _check_id(task_id)
         deadline = self._deadline(timeout)
-        place = self._whereabouts.find(_within(deadline))
-        partition = self._whereabouts.partition_of(task_id, place)
+        whereabouts = self._whereabouts
+        place = (whereabouts.refresh if fresh else whereabouts.find)(_within(deadline))
         if at_least is not None:
-            self._lookups.await_position(task_id, place, partition, at_least, deadline)
+            place = self._await_position(task_id, place, at_least, deadline)
         if fresh:
-            self._lookups.await_end(task_id, place, partition, deadline)
+            self._lookups.await_end(task_id, place, whereabouts.homes(task_id, place), deadline)
         result = self._lookups.look([task_id], place, _within(deadline))[0]
+        if fresh and len(place.counts) > 1 and not result.found:
+            result = self._look_between(task_id, place, deadline)
         if not result.found and result.mark is None and result.basis is not Basis.FULL:
             msg = f"task {task_id!r} was not found, and it may exist: {result.uncovered}"
             raise NotYetCovered(msg, task_id=task_id)
         return result
+
+    def _look_between(self, task_id: str, place: Place, deadline: Deadline) -> Result:
+        """Look also where counts between the known ones would put a task: two growths in a row may look like one."""
+        place = _between(place)
+        self._lookups.await_end(task_id, place, self._whereabouts.homes(task_id, place), deadline)
+        return self._lookups.look([task_id], place, _within(deadline))[0]
+
+    def _await_position(self, task_id: str, place: Place, at_least: Position, deadline: Deadline) -> Place:
+        """Wait until the view has folded a position; return the place, where its partition may be a new one."""
+        homes = self._whereabouts.homes(task_id, place)
+        if at_least.partition not in homes and at_least.topic_id in ("", place.topic_id):
+            # Under a count that the client has not heard of, or that nobody has seen yet: see _look_between.
+            place = _between(self._whereabouts.refresh(_within(deadline)))
+            homes = self._whereabouts.homes(task_id, place)
+            if self._inspector is not None and at_least.partition not in homes and at_least.topic_id == place.topic_id:
+                msg = (
+                    f"at_least is a position in partition {at_least.partition}, and task {task_id!r} is in partition "
+                    f"{homes[0]}: it is the position of another task"
+                )
+                raise ValueError(msg)
+        self._lookups.await_position(task_id, place, at_least, deadline)
+        others = [home for home in homes if home != at_least.partition]
+        if others and self._inspector is not None:
+            # What came before that position may stand in another home: a forgotten result must not show from there.
+            self._lookups.await_end(task_id, place, others, deadline)
+        return place
 
     def lookup_many(self, task_ids: Sequence[str]) -> list[Result]:
         """
@@ -265,13 +333,16 @@ class Client:
         """
         for task_id in task_ids:
             _check_id(task_id)
-        return self._lookups.look(task_ids, self._whereabouts.find(Deadline(_ANSWER)), Deadline(None))
+        return self._lookups.look(task_ids, self._whereabouts.find(Deadline(ANSWER)), Deadline(None))
 
     # -- forgetting -------------------------------------------------------------------------------------------------
 
-    def forget(self, task_id: str, timeout: Timeout = _DEFAULT) -> Position:
+    def forget(self, task_id: str, timeout: OptionalTimeout = NOT_STATED) -> Position:
         """
         Write the task's tombstone; returns where it stands once the brokers hold it.
+
+        Where partitions were added it is written to every partition that can hold events of the task, and the position
+        is the one in the newest of them.
 
         The view forgets as soon as it has folded it: ``lookup(id, at_least=position)`` waits for that. The log keeps
         the task's history until retention takes it.
@@ -284,25 +355,94 @@ class Client:
         _check_id(task_id)
         deadline = self._deadline(timeout)
         place = self._whereabouts.find(_within(deadline))
-        partition = self._whereabouts.partition_of(task_id, place)
-        written = self._tombstones.write(task_id, partition, deadline)
+        if self._inspector is not None:
+            place = self._newest(place, deadline)
+        written, *_ = self._tombstones.write(task_id, self._whereabouts.homes(task_id, place), deadline)
         return Position(place.topic_id, written.partition, written.offset)
+
+    def _newest(self, place: Place, deadline: Deadline) -> Place:
+        """Return the place as the brokers tell it now; where they do not answer, as it was last known."""
+        try:
+            return self._whereabouts.refresh(Deadline(deadline.remaining(ANSWER) / 2))
+        except TopicMissing:
+            raise
+        except ServiceUnavailable:
+            return place  # whether they take the tombstone is theirs to say
+
+    # -- what becomes of the topic ----------------------------------------------------------------------------------
+
+    def grown(self, place: Place) -> None:
+        """Have everybody wait in every home; called when partitions were added."""
+        _log.info("partitions were added: %s", place.counts, extra={"action": "partitions_added"})
+        with self._lock:
+            self._tell_homes(self._engine, place)
+
+    def recreated(self, old: Place, new: Place) -> None:
+        """End what was for the topic that is gone, and begin anew; called when it was deleted and made again."""
+
+        def why() -> TopicRecreated:
+            msg = (
+                f"topic {old.topic!r} was deleted and made again: its id was {old.topic_id} and is {new.topic_id}. "
+                "What was in the old one is gone; from now on this client uses the new one"
+            )
+            return TopicRecreated(msg, old_id=old.topic_id, new_id=new.topic_id)
+
+        _log.warning("%s", why(), extra={"action": "topic_recreated"})
+        with self._lock:
+            if self._closed:
+                return
+            engine, self._engine = self._engine, None
+            callbacks, self._callbacks = self._callbacks, None
+            fetcher, tombstones = self._fetcher, self._tombstones
+            self._begin()
+        if engine is not None:
+            engine.end(why)
+        if callbacks is not None:
+            callbacks.end()  # not waited for: what is being called may ask for the place, which is being told of here
+        tombstones.close(Deadline(ANSWER))
+        fetcher.close()
+
+    def missing(self, why: TopicMissing) -> None:
+        """End every wait; called when the topic is not there any more."""
+        with self._lock:
+            engine = self._engine
+        if engine is not None:
+            engine.fail(lambda: TopicMissing(str(why)))
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """End every wait with ClientClosed and release every connection; closing twice is harmless."""
+        self._whereabouts.close()
         with self._lock:
             engine, self._engine = self._engine, None
+            callbacks, self._callbacks = self._callbacks, None
             self._closed = True
         if engine is not None:
             engine.close()
-        self._tombstones.close(Deadline(_ANSWER))
+        if callbacks is not None:
+            callbacks.close()
+        self._tombstones.close(Deadline(ANSWER))
         self._fetcher.close()
         if self._inspector is not None:
             self._inspector.close()
         if self._store is not None:
             self._store.close()
+
+    def _entrance(self, task_id: str, deadline: Deadline) -> tuple[Place, Engine]:
+        """Return where to wait, and the engine that waits there."""
+        while True:
+            place = self._whereabouts.find(deadline)
+            engine = self._running_engine(place, task_id)
+            # Between the two the topic may have been made again.
+            now = self._whereabouts.place
+            if now is place or now is None or now.topic_id == place.topic_id:
+                return place, engine
+
+    def _tell_homes(self, engine: Engine | None, place: Place) -> None:
+        """Tell an engine which homes tasks have; the lock is held."""
+        if engine is not None and (len(place.counts) > 1 or engine.homes.several):
+            engine.homes.know(lambda task_id: self._whereabouts.homes(task_id, place))
 
     def _running_engine(self, place: Place, task_id: str) -> Engine:
         with self._lock:
@@ -322,10 +462,30 @@ class Client:
                     options=EngineOptions(self._options.wait_interval, self._options.safety_rereads),
                     trouble=place.trouble,
                 )
+                # As it is known by now: partitions that are added from here on are told of.
+                self._tell_homes(self._engine, self._whereabouts.place or place)
             return self._engine
 
-    def _deadline(self, timeout: Timeout) -> Deadline:
-        return Deadline(self._options.wait_timeout if timeout == _DEFAULT else timeout)
+    def _running_callbacks(self, engine: Engine, place: Place) -> Callbacks:
+        with self._lock:
+            if self._callbacks is not None and engine is self._engine:
+                return self._callbacks
+            callbacks = Callbacks(engine, lambda waiter: self._ended(waiter, place))
+            if engine is self._engine:  # else the topic was made again just now, and nobody can register any more
+                self._callbacks = callbacks
+            return callbacks
+
+    def _ended(self, waiter: Waiter, place: Place) -> Result:
+        """Return the result of a registration that is over."""
+        if waiter.answer is not None:
+            return self._as_result(waiter, waiter.answer, place, Deadline(ANSWER))
+        if waiter.error is not None:
+            raise waiter.error
+        msg = f"task {waiter.task_id!r}: the registration was cancelled"
+        raise WaitTimeout(msg, task_id=waiter.task_id, state=waiter.state_seen)
+
+    def _deadline(self, timeout: OptionalTimeout) -> Deadline:
+        return Deadline.of(timeout, self._options.wait_timeout)
 
 
 def _check_id(task_id: str) -> None:
@@ -340,4 +500,9 @@ def _check_id(task_id: str) -> None:
 
 def _within(deadline: Deadline) -> Deadline:
     """Return the deadline of one question; a timeout of 0 asks once, and takes as long as that takes."""
-    return Deadline(deadline.remaining(_ANSWER) if deadline.total else _ANSWER)
+    return Deadline(deadline.remaining(ANSWER) if deadline.total else ANSWER)
+
+
+def _between(place: Place) -> Place:
+    """Return a place that counts every number of partitions between the known ones as one that there has been."""
+    return place._replace(counts=tuple(range(place.counts[0], place.counts[-1] - 1, -1)))

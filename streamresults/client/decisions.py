@@ -1,5 +1,6 @@
 """
-What a waiter does with an answer: pure decisions (architecture 3.4). No lock, no clock, no connection is met here.
+What a waiter does with an answer, step 3 of "Waiting" in docs/architecture.md: pure decisions. No lock, no clock and no
+connection is met here.
 
 They hold only under the dispatch lock: between the decision and its effect no record may be delivered.
 """
@@ -15,9 +16,9 @@ from streamresults.events.states import RANK_READY, RANK_SUCCESS
 class Seen(NamedTuple):
     """What one atomic look at the view brought for one waiter."""
 
-    #: A: the view has folded everything below it, from its start.
+    #: The view has folded everything below it, from its start.
     watermark: int
-    #: H <= T: nothing that can still be read lies below the view's start.
+    #: The view is complete: nothing that can still be read lies below the view's start.
     complete: bool
     #: The rank of the value, -1 when there is none or it has expired.
     rank: int
@@ -48,7 +49,7 @@ def after_look(seen: Seen | None, next_offset: int, highest_watermark: int) -> A
         seen: ``None`` when there is no view, or it could not be read.
         next_offset: R: every record from here on will be matched by the reader. Never the reader's first offset: the
             records between that and R have passed unmatched.
-        highest_watermark: The highest A that this process has seen for the partition, in any generation; below it the
+        highest_watermark: The highest one that this process has seen of the partition, in any generation; below it the
             view is an older moment, and its answers may be forgotten ones.
     """
     if seen is None or seen.watermark < highest_watermark:
@@ -79,7 +80,7 @@ def after_record(*, asleep: bool, folded_to: int, offset: int, rank: int) -> Aft
 
     Args:
         asleep: Whether the waiter has its proof.
-        folded_to: The A that a sleeper read; meaningless while awake.
+        folded_to: The watermark that a sleeper read; meaningless while awake.
         rank: The record's rank, -1 for a tombstone.
     """
     if asleep and offset < folded_to:

@@ -1,9 +1,9 @@
 """
 All waits of a process: one reader of the topic, one looker at the view, however many wait.
 
-The wait through the topic follows architecture 3.4 step by step; the numbers stand in the code. What must hold at one
-moment happens under one lock, the dispatch lock of the table of waits. Threads and event loops share this engine: only
-what ``notify`` does differs.
+The wait through the topic follows "Waiting" in docs/architecture.md step by step; the numbers stand in the code. What
+must hold at one moment happens under one lock, the dispatch lock of the table of waits. Threads and event loops share
+this engine: only what ``notify`` does differs.
 
 The threads, each started when it is first needed:
 
@@ -21,6 +21,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamresults.client.assigning import Assigner
+from streamresults.client.homes import Homes
 from streamresults.client.listening import Listener
 from streamresults.client.looking import Looker
 from streamresults.client.reading import Reader
@@ -75,6 +76,9 @@ class Engine:
         self._can_read: Final = open_reader is not None and inspector is not None
         self._watermarks: Final = watermarks
         self.waits: Final = Waits()
+        self.homes: Final = Homes(self.waits)
+        #: Says why the engine was ended, where that was not by closing it.
+        self._why_ended: Callable[[], Exception] | None = None
         self.waits.view_trouble = trouble if view is not None else "no Redis is configured"
         self.threads: Final = Threads()
         self.reader: Final = Reader(self.waits, self.threads, codec, open_reader)
@@ -90,6 +94,7 @@ class Engine:
             listener=self.listener,
             channel=channel,
             options=options,
+            settle=self.homes.settle,
         )
 
     @property
@@ -103,19 +108,21 @@ class Engine:
 
         Raises:
             ClientClosed: The engine is closed.
+            TopicRecreated: It was ended, as its topic is gone.
         """
         waiter = Waiter(task_id, partition, notify, through_topic=through_topic and self._can_read)
         with self.waits.lock:
+            if self._why_ended is not None:
+                raise self._why_ended()
             if self.waits.closed:
                 raise ClientClosed("the client is closed", task_id=task_id)
             self.threads.start("looker", self.looker.look_forever)
-            self.waits.enter(waiter)
-            self.waits.lock.notify_all()
+            self.homes.enter(waiter)
         return waiter
 
     def give_up(self, waiter: Waiter) -> Answer | None:
         """End a wait from outside; return the best that the topic has shown meanwhile, if that is an end."""
-        return self.waits.give_up(waiter)
+        return self.homes.give_up(waiter)
 
     def describe(self, partition: int) -> str:
         """Say what the view covers and what is wrong, for an error's text."""
@@ -131,6 +138,19 @@ class Engine:
             if watch is not None and watch.is_read:
                 return f"{view}; topic: read up to {watch.next_offset}"
             return f"{view}; topic: {self.waits.topic_trouble or 'not read'}"
+
+    def fail(self, why: Callable[[], Exception]) -> None:
+        """End every wait with an error of its own."""
+        with self.waits.lock:
+            for waiter in self.waits.everybody():
+                self.waits.fail(waiter, why())
+
+    def end(self, why: Callable[[], Exception]) -> None:
+        """Let nobody wait any more, for a reason: end every wait with it, and close."""
+        with self.waits.lock:
+            self._why_ended = why
+            self.fail(why)
+        self.close()
 
     def close(self) -> None:
         """End every wait with ClientClosed, and release every connection."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from streamresults.deadline import Deadline
+from streamresults.deadline import ANSWER, Deadline
 from streamresults.errors import ConfigurationError, TopicUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamresults.topic.base import TopicReader
-
-#: Seconds for one record, however much more time the caller has.
-_ANSWER: Final = 10.0
 
 
 class Fetcher:
@@ -42,7 +39,7 @@ class Fetcher:
             raise ConfigurationError(
                 "the value is too large for the view and stands in the log alone: set kafka_bootstrap"
             )
-        within = Deadline(deadline.remaining(_ANSWER))
+        within = Deadline(deadline.remaining(ANSWER))
         if not self._lock.acquire(timeout=within.remaining()):
             raise _late(partition, offset, within)
         try:

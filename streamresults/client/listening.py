@@ -64,7 +64,7 @@ class Listener:
             except Exception:  # noqa: BLE001 -- whatever the store or its library does, this thread goes on
                 if waits.closed:
                     return
-                _log.exception("the listener failed and goes on")
+                _log.exception("the listener failed and goes on", extra={"action": "listener_failed"})
                 told = None
             if told or told is None:
                 self.hear(told)

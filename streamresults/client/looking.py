@@ -1,5 +1,7 @@
 """
-The looker: reads the view for everybody who wants it, and decides what each look means (architecture 3.4, steps 2, 3).
+The looker: reads the view for everybody who wants it, and decides what each look means.
+
+These are steps 2 and 3 of "Waiting" in docs/architecture.md.
 
 It asks the view without the dispatch lock, and decides under it: between a decision and its effect no record may be
 delivered.
@@ -19,7 +21,7 @@ from streamresults.events.fold import NEVER
 from streamresults.store.base import Interest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from streamresults.client.assigning import Assigner
     from streamresults.client.engine import EngineOptions
@@ -44,6 +46,7 @@ class Looker:
     Args:
         view: ``None`` without Redis.
         channel: Where the fold leaves word for this process.
+        settle: Called after each look, for waits in several partitions: it may have brought the last proof.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Looker:
         listener: Listener,
         channel: str,
         options: EngineOptions,
+        settle: Callable[[], None],
     ) -> None:
         self._waits: Final = waits
         self._view: Final = view
@@ -67,6 +71,7 @@ class Looker:
         self._reader: Final = reader
         self._listener: Final = listener
         self._options: Final = options
+        self._settle: Final = settle
         # Long enough that a few renewals may fail, short enough that a dead process is soon forgotten.
         self._interest: Final = Interest(channel, max(10.0, 5 * options.interval))
 
@@ -78,7 +83,7 @@ class Looker:
             try:
                 self._look_once()
             except Exception as exc:  # noqa: BLE001 -- whatever a store or a value does, this thread goes on
-                _log.exception("a look failed: the waits on it end with an error")
+                _log.exception("a look failed: the waits on it end with an error", extra={"action": "look_failed"})
                 self._fail(exc)
                 self._waits.pause()
 
@@ -95,6 +100,7 @@ class Looker:
         self._want_a_reader(fresh)
         self._rounds()
         self._look_at_wanted()
+        self._settle()
         self._reader.release_idle()
 
     def _fail(self, exc: Exception) -> None:
@@ -115,7 +121,7 @@ class Looker:
             self._heard(found)
             for waiter, index in _indexed(waiters):
                 sight = found.get(waiter.partition)
-                if sight is not None and waiter.phase is not Phase.OVER:
+                if sight is not None and waiter.phase not in {Phase.OVER, Phase.SPLIT}:
                     with self._waits.only_its_own(waiter):
                         self._decide_plainly(waiter, sight, index)
 

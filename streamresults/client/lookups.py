@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from streamresults.client.result import Basis, Result
-from streamresults.deadline import Deadline
+from streamresults.deadline import ANSWER, Deadline
 from streamresults.errors import ConfigurationError, NotYetCovered, TopicMismatch, TopicUnavailable
 from streamresults.events.event import Position
 from streamresults.store.value import unpack
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 #: Seconds between looks at a watermark that a lookup waits for: first and longest.
 _LOOK_FIRST: Final = 0.005
 _LOOK_LONGEST: Final = 0.25
-#: Seconds for the brokers to say where the log ends.
-_ANSWER: Final = 10.0
-#: The same when only a doubt hangs on it, and seconds until the brokers are asked again.
+#: Seconds for the brokers to say where the log ends when only a doubt hangs on it, and until they are asked again.
 _DOUBT_ANSWER: Final = 2.0
 _DOUBT_EVERY: Final = 0.25
 
@@ -44,6 +42,7 @@ class Lookups:
     Args:
         fetcher: Fetches what is too large for the view.
         inspector: Knows where the log ends; ``None`` without Kafka.
+        homes: Every partition that a task can be in, that of the newest partition count first.
     """
 
     def __init__(
@@ -52,13 +51,16 @@ class Lookups:
         fetcher: Fetcher,
         watermarks: HighestWatermarks,
         inspector: TopicInspector | None,
+        *,
         partition_of: Callable[[str, Place], int],
+        homes: Callable[[str, Place], Sequence[int]],
     ) -> None:
         self._decoding: Final = decoding
         self._fetcher: Final = fetcher
         self._watermarks: Final = watermarks
         self._inspector: Final = inspector
         self._partition_of: Final = partition_of
+        self._homes: Final = homes
         #: When the brokers were last asked about a partition's doubt.
         self._asked_at: Final[dict[int, float]] = {}
 
@@ -71,6 +73,8 @@ class Lookups:
         Args:
             deadline: For each value that stands in the log alone; a value that is in the view is one answer away.
         """
+        if len(place.counts) > 1:
+            return self._look_in_homes(task_ids, place, deadline)
         by_partition: dict[int, list[str]] = {}
         places = []
         for task_id in task_ids:
@@ -84,6 +88,38 @@ class Lookups:
             self._result(task_id, index, sights[partition], deadline)
             for task_id, (partition, index) in zip(task_ids, places, strict=True)
         ]
+
+    def _look_in_homes(self, task_ids: Sequence[str], place: Place, deadline: Deadline) -> list[Result]:
+        """Do the same where partitions were added: the higher rank wins, then the newer home."""
+        by_partition: dict[int, list[str]] = {}
+        places = []
+        for task_id in task_ids:
+            partitions = self._homes(task_id, place)
+            ids = [by_partition.setdefault(partition, []) for partition in partitions]
+            places.append([(partition, len(there)) for partition, there in zip(partitions, ids, strict=True)])
+            for there in ids:
+                there.append(task_id)
+        found = self._watermarks.look(_view(place), by_partition)
+        sights = {p: _PartitionSeen(place, p, sight, older=self._is_older(p, sight)) for p, sight in found.items()}
+        return [
+            self._best_of(task_id, [(sights[partition], index) for partition, index in homes], deadline)
+            for task_id, homes in zip(task_ids, places, strict=True)
+        ]
+
+    def _best_of(self, task_id: str, homes: Sequence[tuple[_PartitionSeen, int]], deadline: Deadline) -> Result:
+        """Return what all homes of a task amount to; what one of them does not cover is not covered."""
+        bests = [part.best(index) for part, index in homes]
+        chosen = max(range(len(homes)), key=lambda at: -1 if (best := bests[at]) is None else best.rank)
+        part, index = homes[chosen]
+        found = self._result(task_id, index, part, deadline)
+        marks = [part.looked.marks[index] for part, index in homes if not part.older]
+        ages = [part.as_of for part, _ in homes]
+        uncovered = next((part.uncovered for part, _ in homes if part.uncovered), "")
+        return found.among_homes(
+            mark=found.mark or next((mark for mark in marks if mark is not None), None),
+            as_of=None if None in ages else max(age for age in ages if age is not None),
+            uncovered=uncovered,
+        )
 
     def _result(self, task_id: str, index: int, part: _PartitionSeen, deadline: Deadline) -> Result:
         best = part.best(index)
@@ -104,9 +140,9 @@ class Lookups:
 
     # -- watermarks -------------------------------------------------------------------------------------------------
 
-    def await_end(self, task_id: str, place: Place, partition: int, deadline: Deadline) -> None:
+    def await_end(self, task_id: str, place: Place, partitions: Sequence[int], deadline: Deadline) -> None:
         """
-        Wait until the view has folded what the log holds now.
+        Wait until the view has folded what the log holds now in these partitions.
 
         Raises:
             NotYetCovered: It did not get there in time.
@@ -116,13 +152,12 @@ class Lookups:
             raise ConfigurationError(
                 "a fresh lookup needs Kafka, which alone knows where the log ends: set kafka_bootstrap"
             )
-        end = self._inspector.ends([partition], Deadline(deadline.remaining(_ANSWER)))[partition]
-        self._watermarks.log_ends(partition, end)
-        self._await_watermark(task_id, place, partition, end, deadline)
+        ends = self._inspector.ends(partitions, Deadline(deadline.remaining(ANSWER)))
+        for partition, end in ends.items():
+            self._watermarks.log_ends(partition, end)
+            self._await_watermark(task_id, place, partition, end, deadline)
 
-    def await_position(
-        self, task_id: str, place: Place, partition: int, at_least: Position, deadline: Deadline
-    ) -> None:
+    def await_position(self, task_id: str, place: Place, at_least: Position, deadline: Deadline) -> None:
         """
         Wait until the view has folded a position.
 
@@ -134,7 +169,7 @@ class Lookups:
         if at_least.topic_id and at_least.topic_id != place.topic_id:
             msg = f"the position is in topic {at_least.topic_id}, this is {place.topic_id}: the topic was made again"
             raise TopicMismatch(msg)
-        self._await_watermark(task_id, place, partition, at_least.offset + 1, deadline)
+        self._await_watermark(task_id, place, at_least.partition, at_least.offset + 1, deadline)
 
     def _await_watermark(self, task_id: str, place: Place, partition: int, target: int, deadline: Deadline) -> None:
         """Wait until a view that is no older one has folded everything below ``target``."""
@@ -174,6 +209,7 @@ class _PartitionSeen:
 
     def __init__(self, place: Place, number: int, sight: Sight, *, older: bool) -> None:
         self.topic_id: Final = place.topic_id
+        self._namespace: Final = place.namespace
         self.number: Final = number
         self.looked: Final = sight.looked
         #: Nothing may be answered from it.
@@ -195,7 +231,10 @@ class _PartitionSeen:
         """Say what the view does not cover, with the way to mend it; empty when it covers everything."""
         coverage = self.looked.coverage
         if coverage is None:
-            return f"there is no view of partition {self.number}. Run: streamresults compactor run"
+            return (
+                f"there is no view of partition {self.number} in namespace {self._namespace!r}. If that is the "
+                "compactors' own: streamresults compactor run"
+            )
         if self.older:
             return (
                 f"the view of partition {self.number} is an older one: it has folded up to offset "

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("streamresults.waiter")
 #: Seconds that the reader's poll blocks; an assignment wakes it earlier.
 _POLL: Final = 0.1
+#: Seconds without another question for a schema after one that found nothing. Shorter lets broken records hold up the
+#: waits for good ones, larger makes a wait miss the first record of a release whose schema has just been written.
+_SCHEMA_PAUSE: Final = 1.0
 
 
 class Reader:
@@ -43,6 +46,7 @@ class Reader:
         self._codec: Final = codec
         self._open_reader: Final = open_reader
         self.connection: TopicReader | None = None
+        self._no_schema_until = 0.0
         self._bytes_read = 0
         self._rate_window = (time.monotonic(), 0)
         #: Bytes a second that are read.
@@ -100,12 +104,16 @@ class Reader:
                 if self._waits.closed:
                     return
                 _log.warning(
-                    "the reader failed and starts again: %s", exc, exc_info=not isinstance(exc, StreamResultsError)
+                    "the reader failed and starts again: %s",
+                    exc,
+                    exc_info=not isinstance(exc, StreamResultsError),
+                    extra={"action": "reader_failed"},
                 )
                 reader = self._restart(reader)
 
     def _dispatch(self, polled: Polled) -> None:
         if polled.records:
+            self._learn_schemas(polled.records)
             with self._waits.lock:
                 rang = False
                 for record in polled.records:
@@ -115,6 +123,27 @@ class Reader:
         self._measure(polled.records)
         if polled.out_of_range:
             self._lose_place(polled.out_of_range)
+
+    def _learn_schemas(self, records: Sequence[Record]) -> None:
+        """
+        Look for the schemas of awaited records of releases that are newer than this one. May block; takes no lock.
+
+        A record whose schema is not found is passed over: its wait ends through the view, or by the next record.
+        """
+        for record in records:
+            watch = self._waits.watches.get(record.partition() or 0)
+            key, value = record.key(), record.value()
+            if watch is None or key not in watch.waiters or not isinstance(value, bytes) or self._codec.is_known(value):
+                continue
+            if time.monotonic() < self._no_schema_until:
+                return
+            try:
+                self._codec.require(value)
+            except StreamResultsError as exc:
+                self._no_schema_until = time.monotonic() + _SCHEMA_PAUSE
+                _log.warning(
+                    "a record that somebody waits for cannot be read: %s", exc, extra={"action": "schema_not_found"}
+                )
 
     def _match(self, record: Record) -> bool:
         """Step 4: hand a record to whoever waits for its key; tell whether the looker has new work. Lock held."""
@@ -127,23 +156,24 @@ class Reader:
         waiters = watch.waiters.get(key) if isinstance(key, bytes) else None
         if not waiters:
             return False
-        summary = delivered_summary(record, offset, self._codec)
-        state = state_of(summary, self._codec)
+        summary = delivered_summary(record, waiters[0].task_id, offset, self._codec)
+        rings = False
         for waiter in list(waiters):
-            if waiter.through_topic:
-                waiter.state_seen = state
-                self._deliver(waiter, watch, offset, summary)
-        return True
+            if waiter.through_topic and not self._ends(waiter, watch, offset, summary):
+                waiter.state_seen = state_of(summary, self._codec)
+                rings = True
+        return rings
 
-    def _deliver(self, waiter: Waiter, watch: Watch, offset: int, summary: Summary | None) -> None:
-        """Decide on a record for one wait, and act on it; the lock is held."""
+    def _ends(self, waiter: Waiter, watch: Watch, offset: int, summary: Summary | None) -> bool:
+        """Decide on a record for one wait, act on it, and tell whether it was the answer; the lock is held."""
         best = summary.best if summary else None
         asleep = waiter.phase is Phase.ASLEEP
         verdict = after_record(asleep=asleep, folded_to=waiter.folded_to, offset=offset, rank=best.rank if best else -1)
         if verdict is AfterRecord.DONE:
             assert best is not None
-            self._waits.over(waiter, Answer(best.value, offset, best.appended_ms, Basis.TOPIC))
-        elif verdict is AfterRecord.LOOK_BEYOND or (summary is None and asleep):
+            self._waits.over(waiter, Answer(best.value, offset, best.appended_ms, Basis.TOPIC, rank=best.rank))
+            return True
+        if verdict is AfterRecord.LOOK_BEYOND or (summary is None and asleep):
             waiter.next_offset = offset + 1
             if summary is not None:
                 waiter.keep_best(summary)
@@ -152,6 +182,7 @@ class Reader:
                 waiter.seen = None
                 watch.unproven.add(waiter)
             watch.hurry()
+        return False
 
     # -- resets -----------------------------------------------------------------------------------------------------
 

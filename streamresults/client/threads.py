@@ -16,11 +16,6 @@ class Threads:
         self._lock: Final = Lock()
         self._threads: Final[dict[str, Thread]] = {}
 
-    @property
-    def names(self) -> list[str]:
-        """The names of the threads that were started."""
-        return list(self._threads)
-
     def start(self, name: str, target: Callable[[], None]) -> None:
         """Start a thread, unless it was started before."""
         with self._lock:

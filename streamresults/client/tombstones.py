@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from threading import TIMEOUT_MAX, Event, Lock
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from streamresults.errors import ClientClosed, ConfigurationError, PublishFailed
+from streamresults.deadline import Deadline
+from streamresults.errors import AppendFailed, ClientClosed, ConfigurationError, PublishFailed
+from streamresults.topic.base import Acknowledgement
+from streamresults.topic.sent import Sent, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from streamresults.deadline import Deadline
-    from streamresults.topic.base import Acknowledgement, TopicWriter
+    from streamresults.topic.base import TopicWriter
+
+#: Seconds for a writer that is replaced to let go of what it has.
+_LET_GO: Final = 1.0
 
 
 class Tombstones:
@@ -28,32 +33,39 @@ class Tombstones:
         self._writer: TopicWriter | None = None
         self._closed = False
 
-    def write(self, task_id: str, partition: int, deadline: Deadline) -> Acknowledgement:
+    def write(self, task_id: str, partitions: Sequence[int], deadline: Deadline) -> list[Acknowledgement]:
         """
-        Block until the brokers hold a task's tombstone; return where.
+        Block until the brokers hold a task's tombstone in each of these partitions; return where, in their order.
 
         Raises:
-            PublishFailed: Not acknowledged in time.
+            PublishFailed: Not acknowledged in time, in one of them at least.
             ConfigurationError: This process has no Kafka.
             ClientClosed: It was closed.
         """
         writer = self._opened(task_id)
-        answers: list[Acknowledgement] = []
-        done = Event()
+        answers = self._ask(writer, task_id, partitions, deadline)
+        refused = [partition for partition in partitions if getattr(answers[partition].error, "written", None) is False]
+        if refused and not deadline.passed():
+            # A writer learns of partitions that were added only when it asks again: a new one asks at once.
+            answers |= self._ask(self._reopened(writer, task_id), task_id, refused, deadline)
+        for partition in partitions:
+            error = answers[partition].error
+            if error is not None:
+                why = f"in partition {partition} failed: {error}"
+                raise _failed(task_id, why, written=getattr(error, "written", None)) from error
+        return [answers[partition] for partition in partitions]
 
-        def acknowledged(answer: Acknowledgement) -> None:
-            answers.append(answer)
-            done.set()
-
-        while not writer.produce(task_id.encode(), None, acknowledged, partition=partition):
-            if not writer.wait_for_room(deadline):
-                raise _failed(task_id, "was not written: the queue is full", written=False)
-        if not done.wait(deadline.remaining(TIMEOUT_MAX)):
-            raise _failed(task_id, f"was not acknowledged in {deadline.total:g} s")
-        error = answers[0].error
-        if error is not None:
-            raise _failed(task_id, f"failed: {error}", written=getattr(error, "written", None)) from error
-        return answers[0]
+    def _ask(
+        self, writer: TopicWriter, task_id: str, partitions: Sequence[int], deadline: Deadline
+    ) -> dict[int, Acknowledgement]:
+        """Write one tombstone into each partition at the same time; return what became of each."""
+        sent: dict[int, Sent | AppendFailed] = {}
+        for partition in partitions:
+            try:
+                sent[partition] = send(writer, task_id.encode(), None, deadline, partition=partition)
+            except AppendFailed as exc:  # refused at once
+                sent[partition] = exc
+        return {partition: _answer(one, partition, deadline) for partition, one in sent.items()}
 
     def _opened(self, task_id: str) -> TopicWriter:
         if self._open_writer is None:
@@ -64,12 +76,32 @@ class Tombstones:
             self._writer = self._writer or self._open_writer()
             return self._writer
 
+    def _reopened(self, writer: TopicWriter, task_id: str) -> TopicWriter:
+        """Return another writer than this one, which is closed unless somebody else did so."""
+        with self._lock:
+            ours = self._writer is writer
+            if ours:
+                self._writer = None
+        if ours:
+            writer.close(Deadline(_LET_GO))
+        return self._opened(task_id)
+
     def close(self, deadline: Deadline) -> None:
         """Release the writer; what is under way is acknowledged or fails."""
         with self._lock:
             writer, self._writer, self._closed = self._writer, None, True
         if writer is not None:
             writer.close(deadline)
+
+
+def _answer(sent: Sent | AppendFailed, partition: int, deadline: Deadline) -> Acknowledgement:
+    """Return what becomes of a tombstone, whether it was refused at once, later or not at all."""
+    if isinstance(sent, AppendFailed):
+        return Acknowledgement(sent, partition, -1)
+    try:
+        return sent.wait(deadline)
+    except AppendFailed as exc:
+        return Acknowledgement(exc, partition, -1)
 
 
 def _failed(task_id: str, why: str, *, written: bool | None = None) -> PublishFailed:

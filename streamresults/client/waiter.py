@@ -35,6 +35,8 @@ class Phase(Enum):
     UNPROVEN = "unproven"
     #: Nothing can have been missed: the reader, or the fold's message, will bring it.
     ASLEEP = "asleep"
+    #: It waits in several partitions: each part is a wait of its own, see ``homes.py``.
+    SPLIT = "split"
     #: Answered, or given up.
     OVER = "over"
 
@@ -50,6 +52,8 @@ class Answer(NamedTuple):
     #: Seconds since the view was last written to; ``None`` when the answer is not from the view.
     as_of: float | None = None
     mark: Mark | None = None
+    #: By the fold's order; -1 for a mark alone.
+    rank: int = -1
 
 
 class Waiter:
@@ -76,8 +80,10 @@ class Waiter:
     def __init__(self, task_id: str, partition: int, notify: Callable[[], None], *, through_topic: bool) -> None:
         self.task_id: Final = task_id
         self.key: Final = task_id.encode()
-        self.partition: Final = partition
-        self.notify: Final = notify
+        #: Where it waits; once it is over, where its answer stands.
+        self.partition = partition
+        #: Whom to tell of the end; let go of then, as who is told may hold this wait.
+        self.notify: Callable[[], None] | None = notify
         #: Waits through the topic; if not, through the view.
         self.through_topic: Final = through_topic
         self.began: Final = time.monotonic()
@@ -107,14 +113,20 @@ class Waiter:
         best = self.best.best if self.best is not None else None
         if best is None or best.rank < RANK_READY:
             return None
-        return Answer(best.value, best.offset, best.appended_ms, Basis.TOPIC)
+        return Answer(best.value, best.offset, best.appended_ms, Basis.TOPIC, rank=best.rank)
 
     def finish(self, answer: Answer | None = None, error: Exception | None = None) -> None:
         """End the wait once and tell whoever waits."""
         if self.phase is Phase.OVER:
             return
         self.phase, self.answer, self.error = Phase.OVER, answer, error
-        self.notify()
+        notify, self.notify = self.notify, None
+        if notify is not None:
+            notify()
+
+    def give_up(self) -> None:
+        """End the wait and tell nobody."""
+        self.phase, self.notify = Phase.OVER, None
 
 
 class Watch:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _IDLE_AFTER: Final = 60.0
 #: Seconds until a service that failed is asked again.
 _RETRY: Final = 0.25
+#: Waits that came during one look from which on more are expected, and seconds for which these are gathered before the
+#: next look. Fewer, or longer, delay ordinary waits; more, or shorter, ask the view a hundred times for ten thousand.
+_BURST: Final = 100
+_GATHER: Final = 0.01
 
 
 class Waits:
@@ -39,6 +43,8 @@ class Waits:
         self.wanted: Final[dict[Waiter, None]] = {}
         #: Waits through the view by the time of their next safety re-read: the interval is one, so this is a queue.
         self.rereads: Final[deque[tuple[float, Waiter]]] = deque()
+        #: Waits that came since the looker asked last what there is to do.
+        self._came = 0
         self.closed = False
         #: Why the view, or the topic, could not be asked the last time; empty while it can.
         self.view_trouble = ""
@@ -47,7 +53,10 @@ class Waits:
     # -- coming and going -------------------------------------------------------------------------------------------
 
     def enter(self, waiter: Waiter) -> None:
-        """Put a new wait where it belongs; the lock is held."""
+        """Put a new wait where it belongs, and ring for the first of those that the looker finds; the lock is held."""
+        if not self.new and not self.wanted:
+            self.lock.notify_all()  # once, not for each: a burst would be looked at one by one
+        self._came += 1
         watch = self.watches.get(waiter.partition)
         if watch is None:
             watch = self.watches[waiter.partition] = Watch(waiter.partition)
@@ -61,12 +70,12 @@ class Waits:
 
     def over(self, waiter: Waiter, answer: Answer) -> None:
         """End a wait with its answer; the lock is held."""
-        self._strike_out(waiter)
+        self.strike_out(waiter)
         waiter.finish(answer)
 
     def fail(self, waiter: Waiter, error: Exception) -> None:
         """End a wait with an error; the lock is held."""
-        self._strike_out(waiter)
+        self.strike_out(waiter)
         waiter.finish(error=error)
 
     def give_up(self, waiter: Waiter) -> Answer | None:
@@ -74,8 +83,8 @@ class Waits:
         with self.lock:
             if waiter.phase is Phase.OVER:
                 return waiter.answer
-            waiter.phase = Phase.OVER
-            self._strike_out(waiter)
+            waiter.give_up()
+            self.strike_out(waiter)
             return waiter.delivered_answer()
 
     def close(self) -> bool:
@@ -84,12 +93,14 @@ class Waits:
             if self.closed:
                 return False
             self.closed = True
+            # Struck out as well: a thread that has not noticed yet must not send them back to step 1.
             for waiter in self.everybody():
-                waiter.finish(error=ClientClosed("the client was closed", task_id=waiter.task_id))
+                self.fail(waiter, ClientClosed("the client was closed", task_id=waiter.task_id))
             self.lock.notify_all()
         return True
 
-    def _strike_out(self, waiter: Waiter) -> None:
+    def strike_out(self, waiter: Waiter) -> None:
+        """Take a wait out of everything that it is in; the lock is held."""
         watch = self.watches.get(waiter.partition)
         if watch is not None:
             watch.remove(waiter)
@@ -144,18 +155,27 @@ class Waits:
                 self.want(waiter)
 
     def until_due(self) -> float | None:
-        """Return the seconds until the looker has something to do, ``None`` for never; the lock is held."""
+        """
+        Return the seconds until the looker has something to do, ``None`` for never; the lock is held.
+
+        Only the looker asks, once before each look: a burst of waits is gathered, so that they share the next one.
+        """
+        came, self._came = self._came, 0
         if self.new or self.wanted:
-            return 0.0
+            return _GATHER if came >= _BURST else 0.0
         due = [watch.round_at for watch in self.watches.values() if watch.unproven]
-        due += [w.idle_since + _IDLE_AFTER for w in self.watches.values() if w.is_read and not w.waiters]
+        now = time.monotonic()
+        # Nobody rings when the last waiter of a partition has gone, so those that are waited on are looked at as well.
+        due += [(now if w.waiters else w.idle_since) + _IDLE_AFTER for w in self.watches.values() if w.is_read]
         if self.rereads:
             due.append(self.rereads[0][0])
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        return max(0.0, min(due) - now) if due else None
 
     def unread(self) -> list[Watch]:
         """Return the partitions that somebody waits on and nobody reads; the lock is held."""
-        return [w for w in self.watches.values() if not w.is_read and any(x.through_topic for x in w.everybody())]
+        # Asked at every registration: it ends at the first who waits through the topic, however many wait.
+        unread = [watch for watch in self.watches.values() if not watch.is_read]
+        return [w for w in unread if any(x.through_topic for waiters in w.waiters.values() for x in waiters)]
 
     def doubtful(self) -> list[Watch]:
         """Return the partitions of which an older view was seen; the lock is held."""

@@ -1,19 +1,45 @@
-"""Which topic and which view a client means: asked once of Kafka, or, without Kafka, of the view's descriptor."""
+"""
+Which topic and which view a client means: asked of Kafka, or, without Kafka, of the view's descriptor.
+
+It is asked once by whoever needs it first, and then again and again on a thread: partitions are added while a client
+runs, and a topic may be deleted and made again. Who listens is told of it.
+"""
 
 from __future__ import annotations
 
-from threading import TIMEOUT_MAX, Lock
-from typing import TYPE_CHECKING, Final, NamedTuple
+import logging
+import time
+from contextlib import contextmanager
+from threading import TIMEOUT_MAX, Event, Lock, Thread, current_thread
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from streamresults.deadline import Deadline
-from streamresults.errors import ConfigurationError, StoreUnavailable, TopicMismatch, TopicMissing, TopicUnavailable
-from streamresults.store.coverage import FORMAT
+from streamresults.deadline import ANSWER, Deadline
+from streamresults.errors import (
+    ConfigurationError,
+    ServiceUnavailable,
+    StoreUnavailable,
+    TopicMismatch,
+    TopicMissing,
+    TopicUnavailable,
+)
+from streamresults.store.descriptor import absent, mismatch, refuse
+from streamresults.store.partition_counts import homes
+from streamresults.topic.base import NO_TOPIC_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from streamresults.store.base import Descriptor, Store, View
-    from streamresults.topic.base import TopicInspector
+    from streamresults.topic.base import TopicDescription, TopicInspector
+
+_log: Final = logging.getLogger("streamresults.client")
+#: Seconds that closing waits for a question under way; its thread ends with the process all the same.
+_ENDS_WITHIN: Final = 1.0
+#: Seconds until a topic id that is another one is asked for once more.
+_CONFIRM: Final = 0.2
+#: Times in a row that brokers must say that the topic is not there. Fewer believes a broker that has just started and
+#: does not know its topics yet; more leaves whoever waits in the dark for longer.
+_MISSING_BELIEVED: Final = 3
 
 
 class Place(NamedTuple):
@@ -22,7 +48,8 @@ class Place(NamedTuple):
     namespace: str
     topic: str
     topic_id: str
-    partitions: int
+    #: The partition counts that can still hold live results, newest first; one where partitions were never added.
+    counts: tuple[int, ...]
     #: ``None``: this process has no store.
     view: View | None
     #: The store may evict: a miss proves nothing.
@@ -31,14 +58,28 @@ class Place(NamedTuple):
     trouble: str = ""
 
 
+class Changes(Protocol):
+    """Who is told what became of the topic, one change at a time, from a thread that may not block for long."""
+
+    def grown(self, place: Place) -> None:
+        """Take note that partitions were added; :meth:`Whereabouts.homes` knows them already."""
+
+    def recreated(self, old: Place, new: Place) -> None:
+        """Take note that the topic was deleted and made again: nothing of the old one counts any more."""
+
+    def missing(self, why: TopicMissing) -> None:
+        """Take note that the topic is not there; told again and again while that is so."""
+
+
 class Whereabouts:
     """
-    Finds the place when it is first needed, and keeps it. Thread-safe.
+    Finds the place when it is first needed, and keeps it up to date from then on. Thread-safe.
 
     Args:
         inspector: ``None`` in a process without Kafka.
         store: ``None`` in a process without Redis.
         namespace: Empty: Kafka's cluster id, or the only namespace that holds a view of this topic's name.
+        every: Seconds between two questions: what becomes of the topic is noticed within that time.
     """
 
     def __init__(
@@ -49,6 +90,7 @@ class Whereabouts:
         topic: str,
         namespace: str,
         partition_of: Callable[[bytes, int], int],
+        every: float = 10.0,
     ) -> None:
         if inspector is None and store is None:
             raise ConfigurationError("neither Kafka nor Redis is configured: there is nothing to wait on or to look in")
@@ -57,8 +99,19 @@ class Whereabouts:
         self._topic: Final = topic
         self._namespace: Final = namespace
         self._partition_of: Final = partition_of
+        self._every: Final = every
+        #: Held while somebody asks, and while changes are told: they are told in their order.
         self._lock: Final = Lock()
         self._place: Place | None = None
+        #: When the last question that was answered had begun.
+        self._asked_at = 0.0
+        self._changes: Changes | None = None
+        self._closed: Final = Event()
+        self._thread: Thread | None = None
+
+    def listen(self, changes: Changes) -> None:
+        """Say who is to be told of changes, before the place is first found."""
+        self._changes = changes
 
     def find(self, deadline: Deadline) -> Place:
         """
@@ -69,41 +122,124 @@ class Whereabouts:
             TopicMismatch: The view belongs to another cluster, or to another format.
         """
         if self._place is None:
-            if not self._lock.acquire(timeout=deadline.remaining(TIMEOUT_MAX)):
-                msg = f"another thread is still asking which topic and view there are, after {deadline.total:g} s"
-                raise TopicUnavailable(msg)
-            try:
+            with self._asking(deadline):
                 if self._place is None:
+                    self._asked_at = time.monotonic()
                     self._place = self._by_kafka(deadline) if self._inspector is not None else self._by_view()
-            finally:
-                self._lock.release()
+                    self._thread = Thread(target=self._ask_forever, name="streamresults-topic", daemon=True)
+                    self._thread.start()
         return self._place
 
-    def partition_of(self, task_id: str, place: Place) -> int:
-        """Return the partition of a task."""
-        return self._partition_of(task_id.encode(), place.partitions)
+    @property
+    def place(self) -> Place | None:
+        """The place as it is known now; ``None`` before it was found."""
+        return self._place
 
-    def _by_kafka(self, deadline: Deadline) -> Place:
+    def refresh(self, deadline: Deadline) -> Place:
+        """
+        Ask again, tell of what has changed, and return the place; for whoever needs the newest partition count.
+
+        Threads that come at the same time share an answer to a question that began after they came.
+
+        Raises:
+            TopicUnavailable, StoreUnavailable, TopicMismatch: As :meth:`find` does.
+        """
+        began = time.monotonic()
+        before = self.find(deadline)
+        if self._asked_at >= began:
+            return before
+        with self._asking(deadline):
+            if self._asked_at < began:
+                self._ask_again(deadline)
+            assert self._place is not None
+            return self._place
+
+    def partition_of(self, task_id: str, place: Place) -> int:
+        """Return the partition that a task is written to by who knows the newest count."""
+        return self._partition_of(task_id.encode(), place.counts[0])
+
+    def homes(self, task_id: str, place: Place) -> tuple[int, ...]:
+        """Return every partition that a task can be in, that of the newest count first."""
+        return homes(task_id.encode(), place.counts, self._partition_of)
+
+    def close(self) -> None:
+        """End asking."""
+        self._closed.set()
+        if self._thread is not None and self._thread is not current_thread():
+            self._thread.join(_ENDS_WITHIN)
+
+    # -- asking again -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _asking(self, deadline: Deadline) -> Iterator[None]:
+        if not self._lock.acquire(timeout=deadline.remaining(TIMEOUT_MAX)):
+            msg = f"another thread is still asking which topic and view there are, after {deadline.total:g} s"
+            raise TopicUnavailable(msg)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _ask_forever(self) -> None:
+        missing = 0
+        while not self._closed.wait(self._every):
+            try:
+                with self._lock:
+                    self._ask_again(Deadline(ANSWER))
+                missing = 0
+            except TopicMissing as exc:
+                missing += 1
+                if missing >= _MISSING_BELIEVED and self._changes is not None:
+                    self._changes.missing(exc)
+            except (ServiceUnavailable, TopicMismatch) as exc:
+                _log.debug("which topic there is was not said: %s", exc, extra={"action": "topic_not_told"})
+            except Exception:  # noqa: BLE001 -- whatever a service or a listener does, this thread goes on
+                _log.exception("looking which topic there is failed", extra={"action": "topic_look_failed"})
+
+    def _ask_again(self, deadline: Deadline) -> None:
+        """Ask, and tell of what has changed; the lock is held."""
+        before, began = self._place, time.monotonic()
+        assert before is not None
+        found = self._found(before, deadline)
+        if found.topic_id != before.topic_id:
+            # A broker that lags may still speak of the older topic: it is asked once more.
+            self._closed.wait(_CONFIRM)
+            if self._found(before, deadline).topic_id != found.topic_id:
+                return
+        self._place, self._asked_at = found, began
+        if self._changes is None:
+            return
+        if found.topic_id != before.topic_id:
+            self._changes.recreated(before, found)
+        elif found.counts != before.counts:
+            self._changes.grown(found)
+
+    def _found(self, before: Place, deadline: Deadline) -> Place:
+        """Return the place as it is now; what nobody answers for stays as it was."""
+        found = self._by_kafka(deadline, before) if self._inspector is not None else self._by_view(before)
+        if found.topic_id != before.topic_id:
+            return found
+        # The same view: who holds it keeps it.
+        return found._replace(view=before.view if before.view is not None else found.view)
+
+    def _by_kafka(self, deadline: Deadline, before: Place | None = None) -> Place:
         assert self._inspector is not None
         try:
             # Half of the time where the view can tell as well: a wait needs some of it too.
             about = self._inspector.describe(deadline if self._store is None else Deadline(deadline.remaining() / 2))
         except TopicUnavailable as exc:
-            if self._store is None or isinstance(exc, TopicMissing):
+            if self._store is None or before is not None or isinstance(exc, TopicMissing):
                 raise
             # Without Kafka the view still answers, if it says for itself what it is a view of.
             return self._by_view()
         namespace = self._namespace or about.cluster_id
         descriptor, trouble = self._descriptor(namespace)
-        if descriptor is not None and descriptor.cluster_id != about.cluster_id:
-            msg = (
-                f"the view {namespace!r} of topic {self._topic!r} belongs to Kafka cluster {descriptor.cluster_id}, "
-                f"this is {about.cluster_id}. Set namespace to the right one"
-            )
-            raise TopicMismatch(msg)
+        if descriptor is not None:
+            refuse(mismatch(descriptor, namespace, about.cluster_id))
         view = self._store.view(namespace, about.topic_id) if self._store is not None else None
         evicting = descriptor is not None and descriptor.evicting
-        return Place(namespace, self._topic, about.topic_id, about.partitions, view, evicting, trouble)
+        counts = _counts(about, descriptor, before)
+        return Place(namespace, self._topic, about.topic_id, counts, view, evicting, trouble)
 
     def _descriptor(self, namespace: str) -> tuple[Descriptor | None, str]:
         """Return the descriptor, or why the store does not answer: waiting on the topic still works meanwhile."""
@@ -114,22 +250,17 @@ class Whereabouts:
         except StoreUnavailable as exc:
             return None, str(exc)
 
-    def _by_view(self) -> Place:
+    def _by_view(self, before: Place | None = None) -> Place:
         assert self._store is not None
-        namespace = self._namespace or self._only_namespace(self._store)
+        known = self._namespace if before is None else before.namespace
+        namespace = known or self._only_namespace(self._store)
         descriptor = self._store.read_descriptor(namespace, self._topic)
         if descriptor is None:
-            msg = (
-                f"no view of topic {self._topic!r} in namespace {namespace!r}: no compactor has run, or Redis was "
-                "flushed. Run: streamresults compactor run"
-            )
-            raise StoreUnavailable(msg)
-        if descriptor.format != FORMAT:
-            msg = f"the view has format {descriptor.format}, this version reads {FORMAT}: upgrade the older of the two"
-            raise TopicMismatch(msg)
+            raise absent(self._store, namespace, self._topic)
+        refuse(mismatch(descriptor, namespace))
         view = self._store.view(namespace, descriptor.topic_id)
         counts = descriptor.partition_counts
-        return Place(namespace, self._topic, descriptor.topic_id, counts[0], view, descriptor.evicting)
+        return Place(namespace, self._topic, descriptor.topic_id, counts, view, descriptor.evicting)
 
     def _only_namespace(self, store: Store) -> str:
         found = store.namespaces(self._topic)
@@ -143,3 +274,15 @@ class Whereabouts:
             raise StoreUnavailable(msg)
         msg = f"{len(found)} views of a topic {self._topic!r} are in this Redis: set namespace to one of {found}"
         raise ConfigurationError(msg)
+
+
+def _counts(about: TopicDescription, descriptor: Descriptor | None, before: Place | None) -> tuple[int, ...]:
+    """Return the partition counts that can still hold live results, newest first."""
+    told_apart = about.topic_id != NO_TOPIC_ID
+    known = {about.partitions}
+    if descriptor is not None and descriptor.topic_id == about.topic_id:
+        known.update(descriptor.partition_counts)
+    if before is not None and before.topic_id == about.topic_id:
+        known.update(before.counts)  # the compactors may not have seen them yet, or Redis may have lost them
+    # Partitions never become fewer: without an id, that is how a topic that was made again shows.
+    return tuple(sorted((count for count in known if told_apart or count <= about.partitions), reverse=True))

@@ -14,7 +14,7 @@ from threading import Condition, Thread
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamresults.compactor.folding import FoldLimits, fold_records
-from streamresults.deadline import Deadline
+from streamresults.deadline import PATIENT_ANSWER, Deadline
 from streamresults.errors import ServiceUnavailable, TopicUnavailable
 from streamresults.store.base import BackfillBatch
 from streamresults.store.coverage import BackfillClaim
@@ -35,9 +35,8 @@ CHUNK: Final = 20_000
 CHUNK_BYTES: Final = 32 * 1024 * 1024
 #: Scripts sent in one round trip. More keep Redis from the live lane for longer.
 PIPELINE: Final = 8
-#: Seconds to read one chunk, and for one answer.
+#: Seconds to read one chunk.
 _READ: Final = 30.0
-_ANSWER: Final = 15.0
 #: Seconds until a service that failed is asked again.
 _RETRY: Final = 1.0
 #: Seconds between two lines of log about progress.
@@ -83,6 +82,7 @@ class Backfill:
         self._allowed = True
         self._closed = False
         self._view: View | None = None
+        self._check_placement: Callable[[int, Sequence[tuple[str, bytes]]], None] = lambda *_: None
         self._reader: TopicReader | None = None
         self._thread: Thread | None = None
         self._reported = (0.0, 0)
@@ -90,9 +90,10 @@ class Backfill:
 
     # -- for the live lane ------------------------------------------------------------------------------------------
 
-    def begin(self, view: View) -> None:
-        """Say which view is to be filled."""
+    def begin(self, view: View, check_placement: Callable[[int, Sequence[tuple[str, bytes]]], None]) -> None:
+        """Say which view is to be filled, and who looks whether tasks are where they should be."""
         self._view = view
+        self._check_placement = check_placement
 
     def update(self, partition: int, coverage: Coverage) -> None:
         """Take what a script returned; begin to fill if something is missing. Cheap, and never blocks on a service."""
@@ -191,7 +192,7 @@ class Backfill:
 
     def _fill(self, partition: int, coverage: Coverage) -> Coverage | None:
         """Fill one chunk below the view's start; return the coverage after it, ``None`` when there is no view."""
-        low = self._inspector.watermarks([partition], Deadline(_ANSWER))[partition].low
+        low = self._inspector.watermarks([partition], Deadline(PATIENT_ANSWER))[partition].low
         if low >= coverage.start:
             # Retention has taken everything that was missing.
             return self._apply_empty(partition, coverage)
@@ -233,8 +234,9 @@ class Backfill:
             )
         begin, batches = chunk.begin, []
         for segment in fold_records(chunk.records, self._codec, self._limits):
-            marks = self._dead_letters.write(segment.unreadable, Deadline(_ANSWER)) if segment.unreadable else []
+            marks = self._dead_letters.write(segment.unreadable, Deadline(PATIENT_ANSWER)) if segment.unreadable else []
             claim = BackfillClaim(begin, segment.end, coverage.generation)
+            self._check_placement(partition, segment.entries)
             batches.append(BackfillBatch(partition, claim, segment.entries, marks))
             begin = segment.end
         last = batches[-1]

@@ -11,18 +11,22 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from streamresults.compactor.live import LiveLanes
-from streamresults.deadline import Deadline
-from streamresults.errors import ConfigurationError, ServiceUnavailable, StoreOutOfMemory, TopicMismatch
-from streamresults.store.base import Descriptor
+from streamresults.compactor.placement import Placement
+from streamresults.compactor.publishing import DescriptorPublisher
+from streamresults.compactor.topic_watch import TopicWatch
+from streamresults.deadline import PATIENT_ANSWER, Deadline
+from streamresults.errors import ConfigurationError, ServiceUnavailable, StoreOutOfMemory, StoreUnavailable
 from streamresults.store.coverage import FORMAT
+from streamresults.store.descriptor import other_cluster, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from threading import Event as Signal
 
     from streamresults.compactor.backfill import Backfill
@@ -38,15 +42,13 @@ _POLL: Final = 0.2
 #: Seconds between attempts while a service is away: first and longest. Longer delays the recovery by as much.
 _RETRY_FIRST: Final = 0.1
 _RETRY_LONGEST: Final = 2.0
-#: Seconds that brokers get to answer a question, and the dead-letter topic to acknowledge.
-_ANSWER: Final = 15.0
 #: Seconds that the live lane may be behind before back-fill yields to it. Shorter stops back-fill at every burst,
 #: longer delays new results.
 _YIELD_AFTER: Final = 0.2
 #: Seconds between commits. They are for lag tools alone: more often buys nothing, less often shows old lag.
 _COMMIT_EVERY: Final = 1.0
-#: Seconds between readings of the low watermarks. An old one makes a rewind end at an offset that is gone, which is
-#: noticed and mended.
+#: Seconds between readings of the low watermarks, and between two publications of the descriptor. An old low watermark
+#: makes a rewind end at an offset that is gone, which is noticed and mended.
 _LOW_EVERY: Final = 60.0
 
 
@@ -58,6 +60,8 @@ class CompactorOptions(msgspec.Struct, frozen=True, kw_only=True):
     from_earliest: bool = False
     allow_eviction: bool = False
     rewind_max: int = 1_000_000
+    #: Seconds between looks at which topic there is: new partitions, and the topic's end, are noticed within that.
+    topic_refresh: float = 10.0
     limits: FoldLimits
 
 
@@ -77,6 +81,7 @@ class Compactor:
         store: Store,
         codec: Codec,
         dead_letters: DeadLetters,
+        partition_of: Callable[[bytes, int], int],
         options: CompactorOptions,
         backfill: Backfill | None = None,
     ) -> None:
@@ -85,6 +90,7 @@ class Compactor:
         self._store: Final = store
         self._codec: Final = codec
         self._dead_letters: Final = dead_letters
+        self._partition_of: Final = partition_of
         self._options: Final = options
         self._backfill: Final = backfill
         self._held = False
@@ -105,6 +111,8 @@ class Compactor:
         Raises:
             ConfigurationError: Redis may evict, and that was not allowed.
             TopicMismatch: The view belongs to another cluster.
+            TopicRecreated: The topic was deleted and made again; a compactor that starts now begins a new view.
+            TopicMissing: The topic was deleted.
             ServiceUnavailable: Kafka or Redis did not answer at the start.
         """
         self._start(stop)
@@ -125,7 +133,7 @@ class Compactor:
         """
         description = self._start(stop)
         self._deadline = deadline = Deadline(timeout)
-        goal = self._inspector.ends(list(range(description.partitions)), Deadline(_ANSWER))
+        goal = self._inspector.ends(list(range(description.partitions)), Deadline(PATIENT_ANSWER))
         try:
             while not stop.is_set():
                 self._step(_POLL)
@@ -141,17 +149,33 @@ class Compactor:
             self._finish()
 
     def _start(self, stop: Signal) -> TopicDescription:
+        with ExitStack() as opened:  # closed again when the rest cannot be opened
+            opened.callback(self._release_services)
+            description = self._open(stop, opened)
+            opened.pop_all()
+        return description
+
+    def _open(self, stop: Signal, opened: ExitStack) -> TopicDescription:
         self._stop = stop
-        description = self._inspector.describe(Deadline(_ANSWER))
+        description = self._inspector.describe(Deadline(PATIENT_ANSWER))
         self._check_eviction()
         known = self._store.read_descriptor(self._options.namespace, description.topic)
-        if known is not None and known.cluster_id != description.cluster_id:
-            msg = (
-                f"the view {self._options.namespace!r} of topic {description.topic!r} belongs to Kafka cluster "
-                f"{known.cluster_id}, this is {description.cluster_id}. Choose another namespace"
-            )
-            raise TopicMismatch(msg)
+        if known is not None:
+            refuse(other_cluster(known, self._options.namespace, description.cluster_id))
+            self._tell_of_format(known.format)
         self._description = description
+        self._topic = TopicWatch(self._inspector, description, self._options.topic_refresh)
+        placement = Placement(self._partition_of, (description.partitions,), self._topic.ask)
+        self._descriptor = DescriptorPublisher(
+            self._store,
+            self._options.namespace,
+            description,
+            self._topic,
+            placement,
+            retention_ms=self._options.limits.retention_ms,
+            evicting=self._options.allow_eviction,
+        )
+        opened.callback(self._topic.close)
         self._view = self._store.view(self._options.namespace, description.topic_id)
         self._live = LiveLanes(
             view=self._view,
@@ -161,12 +185,17 @@ class Compactor:
             limits=self._options.limits,
             rewind_max=self._options.rewind_max,
             group=self._group,
-            describe=self._write_descriptor,
+            describe=self._descriptor.publish,
+            confirm=self._topic.ask,
+            placement=placement,
             backfill=self._backfill,
         )
+        opened.callback(self._live.close)
         if self._backfill is not None:
-            self._backfill.begin(self._view)
-        self._write_descriptor()
+            opened.callback(self._backfill.close)
+            self._backfill.begin(self._view, placement.check)
+        self._descriptor.publish()
+        self._topic.start()
         self._group.join(self)
         _log.info(
             "compactor started: topic %s, %d partitions, namespace %s",
@@ -177,10 +206,24 @@ class Compactor:
         )
         return description
 
+    def _tell_of_format(self, other: int) -> None:
+        """Say that ours begins beside a view of another format: to refuse that would keep releases from rolling out."""
+        if other != FORMAT:
+            _log.warning(
+                "namespace %s holds a view of format %d: this release keeps its own, of format %d, beside it",
+                self._options.namespace,
+                other,
+                FORMAT,
+                extra={"action": "other_format"},
+            )
+
     def _check_eviction(self) -> None:
         policy = self._store.eviction_policy()
         if policy is None:
-            _log.warning("Redis does not say its maxmemory-policy: make sure that it is noeviction")
+            _log.warning(
+                "Redis does not say its maxmemory-policy: make sure that it is noeviction",
+                extra={"action": "eviction_unknown"},
+            )
         elif policy != "noeviction" and not self._options.allow_eviction:
             msg = (
                 f"Redis may evict results (maxmemory-policy {policy}), which would make a miss a lie. "
@@ -188,31 +231,21 @@ class Compactor:
             )
             raise ConfigurationError(msg)
 
-    def _write_descriptor(self) -> None:
-        about = self._description
-        self._store.write_descriptor(
-            self._options.namespace,
-            Descriptor(
-                cluster_id=about.cluster_id,
-                topic=about.topic,
-                topic_id=about.topic_id,
-                partition_counts=(about.partitions,),
-                format=FORMAT,
-                evicting=self._options.allow_eviction,
-            ),
-        )
-
     def _finish(self) -> None:
         _log.info("compactor stopping", extra={"action": "compactor_stopping"})
+        self._topic.close()
         if self._backfill is not None:
             self._backfill.close()
         self._live.close()
         self._commit(wait=True)
+        self._release_services()
+        _log.info("compactor stopped", extra={"action": "compactor_stopped"})
+
+    def _release_services(self) -> None:
         self._group.close()
-        self._dead_letters.close(Deadline(_ANSWER))
+        self._dead_letters.close(Deadline(PATIENT_ANSWER))
         self._inspector.close()
         self._store.close()
-        _log.info("compactor stopped", extra={"action": "compactor_stopped"})
 
     # -- the consumer group's events --------------------------------------------------------------------------------
 
@@ -230,11 +263,16 @@ class Compactor:
         """Ask where partitions begin and end until the brokers answer: a rebalance often comes with an outage."""
         while True:
             try:
-                return self._inspector.watermarks(partitions, Deadline(_ANSWER))
+                marks = self._inspector.watermarks(partitions, Deadline(PATIENT_ANSWER))
+                # After the bounds: those of a topic that was made again are nothing to the old one's view.
+                self._topic.ask()
             except ServiceUnavailable as exc:
                 if self._stop is None or self._stop.wait(_RETRY_FIRST):
                     raise
+                self._topic.check()  # it may be gone for good
                 _log.warning("bounds of partitions not known yet: %s", exc, extra={"action": "bounds_unknown"})
+            else:
+                return marks
 
     def on_revoked(self, partitions: Sequence[int]) -> None:
         """Commit how far they are; records not yet folded are the next member's."""
@@ -259,6 +297,7 @@ class Compactor:
         self._live.saw(arrived, polled.ends)
         for partition in polled.out_of_range.keys() & self._live.lanes.keys():
             self._live.restart(partition, self._bounds([partition])[partition])
+        self._descriptor.notice_counts()
         self._patiently(arrived, dict(polled.ends))
         self._housekeeping()
 
@@ -270,6 +309,7 @@ class Compactor:
                 self._live.fold(arrived, ends)
             except ServiceUnavailable as exc:
                 self._hold(exc)
+                self._topic.check()  # what is gone for good is not waited for
                 self._wait_serving(pause)
                 pause = min(pause * 2, _RETRY_LONGEST)
                 if self._deadline.passed():
@@ -318,13 +358,22 @@ class Compactor:
         if now - self._low_read_at >= _LOW_EVERY:
             self._low_read_at = now
             self._read_low_watermarks()
+            self._refresh_descriptor()
 
     def _read_low_watermarks(self) -> None:
         try:
             for partition, (low, _) in self._inspector.watermarks(list(self._live.lanes), Deadline(1.0)).items():
                 self._live.lanes[partition].low = low
         except ServiceUnavailable:
-            _log.debug("low watermarks not read; the next round tries again")
+            _log.debug("low watermarks not read; the next round tries again", extra={"action": "low_not_read"})
+
+    def _refresh_descriptor(self) -> None:
+        try:
+            self._descriptor.refresh()
+        except StoreUnavailable:
+            _log.debug(
+                "descriptor not refreshed; the next round tries again", extra={"action": "descriptor_not_refreshed"}
+            )
 
     def _commit(self, *, wait: bool) -> None:
         offsets = self._live.positions()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from threading import Event as Signal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streamresults.errors import RecordTooLarge, TopicUnavailable
+from streamresults.errors import AppendFailed, RecordTooLarge, TopicUnavailable
 from streamresults.store.base import Mark
+from streamresults.topic.sent import Sent, send
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,12 +23,11 @@ HEADER_PREFIX: Final = "sr.dlq."
 _CUT_ALL: Final = 2
 
 
-class _Sent(NamedTuple):
+class _Letter(NamedTuple):
     """One letter on its way."""
 
     cut: int
-    done: Signal
-    answers: list[Acknowledgement]
+    sent: Sent
 
 
 class DeadLetters:
@@ -56,9 +55,9 @@ class DeadLetters:
             TopicUnavailable: Not all were acknowledged in time: write them again before moving on.
         """
         fresh = [letter for letter in unreadable if _place(letter.record) not in self._acknowledged]
-        waits = [(letter, self._produce(letter, 0)) for letter in fresh]
-        for letter, sent in waits:
-            answer = self._acknowledgement(letter, sent, deadline)
+        waits = [(letter, self._produce(letter, 0, deadline)) for letter in fresh]
+        for letter, under_way in waits:
+            answer = self._acknowledgement(letter, under_way, deadline)
             place = f"{self._name}[{answer.partition}]@{answer.offset}"
             self._acknowledged[_place(letter.record)] = self._mark(letter, place)
         marks = {u.task_id: self._acknowledged[_place(u.record)] for u in unreadable if u.task_id is not None}
@@ -86,30 +85,25 @@ class DeadLetters:
         )
         return Mark(offset=offset, reason=reason, place=place, keep_until_ms=letter.keep_until_ms)
 
-    def _acknowledgement(self, letter: Unreadable, sent: _Sent, deadline: Deadline) -> Acknowledgement:
-        if not sent.done.wait(deadline.remaining()):
-            msg = f"the dead-letter topic {self._name!r} did not acknowledge in {deadline.total:g} s"
-            raise TopicUnavailable(msg)
-        (answer,) = sent.answers
-        if isinstance(answer.error, RecordTooLarge) and sent.cut < _CUT_ALL:
-            return self._acknowledgement(letter, self._produce(letter, sent.cut + 1), deadline)
-        if answer.error is not None:
-            msg = f"the dead-letter topic {self._name!r} refused a record: {answer.error}"
-            raise TopicUnavailable(msg) from answer.error
-        return answer
+    def _acknowledgement(self, letter: Unreadable, under_way: _Letter, deadline: Deadline) -> Acknowledgement:
+        try:
+            return under_way.sent.wait(deadline)
+        except RecordTooLarge as exc:
+            if under_way.cut == _CUT_ALL:
+                raise self._not_taken(exc) from exc
+            return self._acknowledgement(letter, self._produce(letter, under_way.cut + 1, deadline), deadline)
+        except AppendFailed as exc:
+            raise self._not_taken(exc) from exc
 
-    def _produce(self, letter: Unreadable, cut: int) -> _Sent:
+    def _not_taken(self, why: Exception) -> TopicUnavailable:
+        return TopicUnavailable(f"the dead-letter topic {self._name!r} did not take a record: {why}")
+
+    def _produce(self, letter: Unreadable, cut: int, deadline: Deadline) -> _Letter:
         """
         Queue a letter, shortened as much as the topic demands: what was readable once must not stop its partition.
 
         The original fitted, with our headers it may not: the bytes stay readable at the position that these name.
         """
-        sent = _Sent(cut, Signal(), [])
-
-        def acknowledged(answer: Acknowledgement) -> None:
-            sent.answers.append(answer)
-            sent.done.set()
-
         key, value = letter.record.key(), letter.record.value()
         raw_key = key if isinstance(key, bytes) and cut < _CUT_ALL else b""
         raw_value = value if isinstance(value, bytes) else None
@@ -118,15 +112,13 @@ class DeadLetters:
             raw_value = b""
             headers.append((HEADER_PREFIX + "value_left_in_place", b"true"))
         try:
-            queued = self._writer.produce(raw_key, raw_value, acknowledged, headers=headers)
+            return _Letter(cut, send(self._writer, raw_key, raw_value, deadline, headers=headers))
         except RecordTooLarge:
             if cut == _CUT_ALL:
                 raise
-            return self._produce(letter, cut + 1)
-        if not queued:
-            msg = f"the queue of the dead-letter topic {self._name!r} is full: the brokers do not keep up"
-            raise TopicUnavailable(msg)
-        return sent
+            return self._produce(letter, cut + 1, deadline)
+        except AppendFailed as exc:
+            raise self._not_taken(exc) from exc
 
     def _own_headers(self, letter: Unreadable) -> Headers:
         record = letter.record

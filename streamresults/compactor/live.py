@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamresults.compactor.folding import fold_records
 from streamresults.compactor.lane import Lane
-from streamresults.deadline import Deadline
+from streamresults.deadline import PATIENT_ANSWER, Deadline
 from streamresults.store.base import LiveBatch
 from streamresults.store.coverage import Outcome
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from streamresults.compactor.backfill import Backfill
     from streamresults.compactor.dead_letters import DeadLetters
     from streamresults.compactor.folding import FoldLimits
+    from streamresults.compactor.placement import Placement
     from streamresults.events.codec import Codec
     from streamresults.store.base import BatchReply, View
+    from streamresults.store.coverage import Coverage
     from streamresults.topic.base import Record, TopicGroup, TopicInspector, Watermarks
 
 _log: Final = logging.getLogger("streamresults.compactor")
-#: Seconds that brokers get to answer a question, and the dead-letter topic to acknowledge.
-_ANSWER: Final = 15.0
 #: Events folded before they are sent off while folding goes on. Fewer cost a round trip each, more leave Redis idle.
 _SEND_AHEAD: Final = 500
 
@@ -42,6 +42,8 @@ class LiveLanes:
     Args:
         group: Told where to deliver on from, when the view is elsewhere than was thought.
         describe: Writes the view's descriptor; called when a generation began, as what stands beside it may be gone.
+        confirm: Raises TopicRecreated when the topic is not the one whose view this is.
+        placement: Looks whether tasks are where they should be.
         backfill: Completes what a generation lacks; ``None`` leaves it.
     """
 
@@ -55,7 +57,9 @@ class LiveLanes:
         limits: FoldLimits,
         rewind_max: int,
         group: TopicGroup,
-        describe: Callable[[], None],
+        describe: Callable[[], object],
+        confirm: Callable[[], object],
+        placement: Placement,
         backfill: Backfill | None,
     ) -> None:
         self.lanes: Final[dict[int, Lane]] = {}
@@ -67,8 +71,12 @@ class LiveLanes:
         self._rewind_max: Final = rewind_max
         self._group: Final = group
         self._describe: Final = describe
+        self._confirm: Final = confirm
+        self._placement: Final = placement
         self._backfill: Final = backfill
         self._descriptor_lost = False
+        #: Generations that began and were not logged yet.
+        self._fresh: dict[int, Coverage] = {}
         self._sender: Final = ThreadPoolExecutor(1, thread_name_prefix="streamresults-scripts")
 
     def close(self) -> None:
@@ -111,6 +119,8 @@ class LiveLanes:
                 self._check_loss(lane)
             if lane.astray:
                 self._reposition(lane, arrived, ends)
+        if self._fresh:
+            self._tell_of_generations()
         if self._descriptor_lost:
             self._describe()
             self._descriptor_lost = False
@@ -173,8 +183,11 @@ class LiveLanes:
         if records:
             lane.end_seen = max(lane.end_seen, (records[-1].offset() or 0) + 1)
             for segment in fold_records(records, self._codec, self._limits):
-                marks = self._dead_letters.write(segment.unreadable, Deadline(_ANSWER)) if segment.unreadable else []
+                marks = (
+                    self._dead_letters.write(segment.unreadable, Deadline(PATIENT_ANSWER)) if segment.unreadable else []
+                )
                 claim = lane.claim(begin, segment.end, self._rewind_max)
+                self._placement.check(lane.partition, segment.entries)
                 yield LiveBatch(lane.partition, claim, segment.entries, marks)
                 begin, sent = segment.end, True
         if end > begin or (not sent and lane.due()):
@@ -213,24 +226,30 @@ class LiveLanes:
         lane.hurry()
 
     def _began(self, lane: Lane, reply: BatchReply) -> None:
-        coverage = reply.coverage
         self._descriptor_lost = True
-        missing = f"; [{coverage.target}, {coverage.start}) is not covered yet, misses there are answered NotYetCovered"
+        self._fresh[lane.partition] = reply.coverage
+
+    def _tell_of_generations(self) -> None:
+        """Say where views began afresh, in one line: after a flush it is all of them at once."""
+        fresh, self._fresh = self._fresh, {}
+        missing = sum(max(0, coverage.start - coverage.target) for coverage in fresh.values())
         _log.warning(
-            "partition %d: no view to continue, a generation begins at %d%s",
-            lane.partition,
-            coverage.start,
-            "" if coverage.complete else missing,
-            extra={"action": "generation_began", "partition": lane.partition, "offset": coverage.start},
+            "no view to continue, a generation begins; partition: offset %s%s",
+            {partition: coverage.start for partition, coverage in sorted(fresh.items())},
+            f"; {missing} offsets below are not covered yet, misses there are answered NotYetCovered"
+            if missing
+            else "",
+            extra={"action": "generation_began", "partitions": sorted(fresh), "missing": missing},
         )
 
     def _check_loss(self, lane: Lane) -> None:
         """Ask where the log ends now, after the watermark was read: it is beyond all that was seen of the log."""
         assert lane.coverage is not None
-        end = self._inspector.ends([lane.partition], Deadline(_ANSWER))[lane.partition]
+        end = self._inspector.ends([lane.partition], Deadline(PATIENT_ANSWER))[lane.partition]
         lane.end_seen = max(lane.end_seen, end)
         if lane.coverage.watermark <= end:
             return
+        self._confirm()  # a topic that was made again is shorter too, and has lost nothing
         _log.critical(
             "partition %d: the log ends at %d, but the view has folded up to %d: acknowledged records were lost. "
             "A new generation begins at the log's end",

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
 from streamresults.deadline import Deadline
-from streamresults.errors import ConfigurationError, RecordError, StoreUnavailable, TopicMismatch
+from streamresults.errors import ConfigurationError, RecordError, StoreUnavailable, TopicMismatch, TopicRecreated
 from streamresults.events.codec import check_key, task_id_of
 from streamresults.replay.bounds import Bound, offsets_of, parse_bound, parse_range, partitions_of
 from streamresults.replay.scan import ANSWER, Covered, Progress, scan
 from streamresults.replay.verdict import Verified
 from streamresults.replay.verify import Verification
-from streamresults.store.coverage import FORMAT
+from streamresults.store.descriptor import absent, mismatch, refuse
+from streamresults.store.partition_counts import homes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from streamresults.events.event import Event
     from streamresults.store.base import Store, View
     from streamresults.topic.base import Record, TopicDescription, TopicInspector, TopicReader
+
+_log: Final = logging.getLogger("streamresults.replay")
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,21 +109,35 @@ class Replay:
                 (``2026-02-14T10:00:00Z``, ``@2026-02-14``), a time ago by this machine's clock (``@-48h``), or both
                 ends in one (``@-48h:-24h``).
             end: The same; the first offset or time that is not read.
-            task_id: Read this task's own partition alone and yield its records alone. Events from before partitions
-                were added may stand in another one: read all for those.
+            task_id: Yield this task's records alone, and read only the partitions that it can be in: one, or several
+                where partitions were added. The view says how many there were; where it does not, every partition is
+                read that the task would be in if there had ever been fewer.
 
         Raises:
             ConfigurationError: A bound cannot be read; the message names what can.
             TopicUnavailable: Kafka did not say what it holds; also while iterating.
+            TopicRecreated: At the end of the iteration: the topic was deleted and made again meanwhile.
         """
         first, last = parse_range(begin, end)
-        partitions = list(range(self._inspector.describe(Deadline(ANSWER)).partitions))
+        about = self._inspector.describe(Deadline(ANSWER))
+        partitions: Sequence[int] = range(about.partitions)
         key = None
         if task_id is not None:
             key = task_id.encode()
-            partitions = [self._partition_of(key, len(partitions))]
+            partitions = sorted(homes(key, self._counts(about), self._partition_of))
         self._ranges = self._resolve(first, last, partitions)
-        return self._read(self._ranges, key)
+        return self._read(about, self._ranges, key)
+
+    def _counts(self, about: TopicDescription) -> Sequence[int]:
+        """Return how many partitions the topic has and had, as far as results of then can be read."""
+        try:
+            found = self._store and self._store.read_descriptor(self._namespace or about.cluster_id, about.topic)
+        except (StoreUnavailable, TopicMismatch) as exc:
+            _log.warning("how many partitions the topic had is not known: %s", exc, extra={"action": "counts_unknown"})
+            found = None
+        if not found or (found.cluster_id, found.topic_id) != (about.cluster_id, about.topic_id):
+            return range(about.partitions, 0, -1)
+        return sorted({about.partitions, *(n for n in found.partition_counts if n <= about.partitions)}, reverse=True)
 
     @property
     def ranges(self) -> tuple[Covered, ...]:
@@ -141,7 +159,7 @@ class Replay:
             ranges.append(Progress(partition, begin, min(ends[partition], high), low, note))
         return ranges
 
-    def _read(self, ranges: Sequence[Progress], key: bytes | None) -> Iterator[Replayed]:
+    def _read(self, about: TopicDescription, ranges: Sequence[Progress], key: bytes | None) -> Iterator[Replayed]:
         reader = self._open_reader()
         try:
             for progress, record in scan(reader, self._inspector, ranges):
@@ -154,6 +172,17 @@ class Replay:
                 yield replayed
         finally:
             reader.close()
+        self._make_sure_of(about)
+
+    def _make_sure_of(self, about: TopicDescription) -> None:
+        """Refuse to pass off what was read as one topic's if it was made again meanwhile: readers do not notice."""
+        now = self._inspector.describe(Deadline(ANSWER))
+        if now.topic_id != about.topic_id:
+            msg = (
+                f"topic {about.topic!r} was deleted and made again while it was read: its id was {about.topic_id} and "
+                f"is {now.topic_id}. What was read may be of both: read it again"
+            )
+            raise TopicRecreated(msg, old_id=about.topic_id, new_id=now.topic_id)
 
     def _replayed(self, record: Record) -> Replayed:
         task_id, event, error = None, None, None
@@ -204,6 +233,7 @@ class Replay:
             ConfigurationError: This process has no Redis, or the bound cannot be read.
             StoreUnavailable: Redis did not answer, or holds no view of this topic.
             TopicMismatch: The view belongs to another cluster or format.
+            TopicRecreated: The view is that of a topic that is gone, or the topic was made again meanwhile.
             TopicUnavailable: Kafka did not answer.
         """
         bound = parse_bound(begin)
@@ -218,6 +248,7 @@ class Replay:
             verdicts = tuple(verification.partition(partition, begins[partition]) for partition in partitions)
         finally:
             reader.close()
+        self._make_sure_of(about)
         return Verified(partitions=verdicts, differences=tuple(verification.differences))
 
     def _view(self, about: TopicDescription) -> View:
@@ -226,18 +257,14 @@ class Replay:
         namespace = self._namespace or about.cluster_id
         descriptor = self._store.read_descriptor(namespace, about.topic)
         if descriptor is None:
+            raise absent(self._store, namespace, about.topic)
+        refuse(mismatch(descriptor, namespace, about.cluster_id))
+        if descriptor.topic_id != about.topic_id:
             msg = (
-                f"no view of topic {about.topic!r} in namespace {namespace!r}: no compactor has run, or Redis was "
-                "flushed. Run: streamresults compactor run"
+                f"the view {namespace!r} is that of a topic {about.topic!r} that is gone: its id was "
+                f"{descriptor.topic_id} and is {about.topic_id}. A compactor that is started now begins a new view"
             )
-            raise StoreUnavailable(msg)
-        if descriptor.cluster_id != about.cluster_id or descriptor.format != FORMAT:
-            msg = (
-                f"the view {namespace!r} of topic {about.topic!r} is of Kafka cluster {descriptor.cluster_id}, format "
-                f"{descriptor.format}; this is cluster {about.cluster_id}, format {FORMAT}. Set namespace to the right "
-                "one, or upgrade the older of the two"
-            )
-            raise TopicMismatch(msg)
+            raise TopicRecreated(msg, old_id=descriptor.topic_id, new_id=about.topic_id)
         return self._store.view(namespace, about.topic_id)
 
 

@@ -1,9 +1,10 @@
 """
 Holds the view against the log, one partition at a time. Writes nothing and repairs nothing.
 
-The log is folded over [H, A), the coverage that the view has at the start, by the very function that the compactor
-folds with. Then the view is read. A value that was folded beyond A meanwhile names the last offset that is in it: the
-log is read on to there, and the two are compared at that offset, so that no amount of traffic makes a difference.
+The log is folded over [start, watermark), the coverage that the view has at the start, by the very function that the
+compactor folds with. Then the view is read. A value that was folded beyond that watermark meanwhile names the last
+offset that is in it: the log is read on to there, and the two are compared at that offset, so that no amount of traffic
+makes a difference.
 """
 
 from __future__ import annotations

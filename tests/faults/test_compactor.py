@@ -21,6 +21,7 @@ from streamresults.deadline import Deadline
 from streamresults.errors import DeadLettered, TrailingBytes, TruncatedRecord
 from streamresults.events.codec import Codec
 from streamresults.events.event import Event
+from streamresults.topic.base import BATCH_BYTES, RECORD_BYTES
 from tests import services
 from tests.faults.world import PARTITIONS, SOON, World
 from tests.waiting import eventually
@@ -243,14 +244,14 @@ def _poison(key: str) -> dict[str, tuple[bytes | None, bytes | None]]:
         "long key": (b"k" * 900_000, b"value"),
         "empty": (key.encode(), b""),
         "garbage": (key.encode(), b"\x07" * 900_000),
-        "too large with our headers": (key.encode(), b"\x07" * 999_990),
-        "key too large with our headers": (b"k" * 999_990, b""),
+        "too large with our headers": (key.encode(), b"\x07" * (RECORD_BYTES - 10)),
+        "key too large with our headers": (b"k" * (RECORD_BYTES - 10), b""),
     }
 
 
 def _write_plainly(world: World, records: Sequence[tuple[int, str, bytes | None, bytes | None]]) -> None:
     """Write records as strangers do: (partition, a word for the header, key, value)."""
-    producer = Producer({"bootstrap.servers": world.settings.kafka_bootstrap, "message.max.bytes": 1_048_000})
+    producer = Producer({"bootstrap.servers": world.settings.kafka_bootstrap, "message.max.bytes": BATCH_BYTES})
     for partition, word, key, value in records:
         producer.produce(world.settings.topic, value, key, partition=partition, headers=[("theirs", word.encode())])
     assert producer.flush(SOON) == 0

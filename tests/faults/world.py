@@ -1,8 +1,8 @@
 """
 A topic, its view and those who use them, on services that a test may break; and a checker that knows no code of ours.
 
-The checker reads the log with a plain consumer and folds it by the words of the design: what a tombstone stands behind
-is forgotten; of the rest the first SUCCESS stands, else the last record among those of the highest rank.
+The checker reads the log with a plain consumer and folds it by the words of docs/architecture.md: what a tombstone
+stands behind is forgotten; of the rest the first SUCCESS stands, else the last record among those of the highest rank.
 """
 
 from __future__ import annotations
@@ -77,11 +77,12 @@ class Running:
 class World:
     """Everything of one test."""
 
-    def __init__(self, bootstrap: str, redis_url: str, **settings: Any) -> None:
+    def __init__(self, bootstrap: str, redis_url: str, *, partitions: int = PARTITIONS, **settings: Any) -> None:
+        self.partitions = partitions
         name = f"f-{secrets.token_hex(5)}"
         self.settings = Settings(kafka_bootstrap=bootstrap, redis_url=redis_url, topic=name, namespace=name, **settings)
         self.wiring = Wiring(self.settings)
-        create_topics(self.wiring, PARTITIONS)
+        create_topics(self.wiring, partitions)
         self.publisher: Publisher = self.wiring.publisher()
         self.client: Client = self.wiring.client()
         self.running: list[Running] = []
@@ -170,7 +171,7 @@ class World:
     def fold(self) -> dict[int, dict[str, int]]:
         """Return the offset of the record that stands for each task, by partition and task id."""
         codec = Codec()
-        best: dict[int, dict[str, tuple[int, int]]] = {partition: {} for partition in range(PARTITIONS)}
+        best: dict[int, dict[str, tuple[int, int]]] = {partition: {} for partition in range(self.partitions)}
         for record in self.raw():
             try:
                 assert record.key
@@ -210,7 +211,7 @@ class World:
         place = self.client._whereabouts.find(Deadline(SOON))
         assert place.view is not None
         assert self.client._inspector is not None
-        ends = self.client._inspector.ends(list(range(PARTITIONS)), Deadline(SOON))
+        ends = self.client._inspector.ends(list(range(self.partitions)), Deadline(SOON))
         looked = place.view.look(dict.fromkeys(ends, ()))
         coverage = {partition: found.coverage for partition, found in looked.items()}
         return all((found := coverage[p]) is not None and found.watermark >= end for p, end in ends.items())
@@ -233,5 +234,5 @@ class World:
         folded = self.fold()
         coverage = {p: looked.coverage for p, looked in self.look(dict.fromkeys(folded, ())).items()}
         if complete:
-            assert [0] * PARTITIONS == [found.start for found in coverage.values() if found is not None]
+            assert [0] * self.partitions == [found.start for found in coverage.values() if found is not None]
             assert folded == self.view({p: list(tasks) for p, tasks in folded.items()})
