@@ -94,17 +94,11 @@ def encode_plain(header: bytes, event: Event) -> bytes | None:
             b"\0",  # no reference
             _name(payload.key_id),
             b"\0",  # no exception
-            _string(event.traceback),
+            _string(event.traceback) if event.traceback else b"\0",
             _long(event.occurred_at_us),
             _long(event.started_at_us),
             _double(event.runtime),
-            _string(event.parent_id),
-            _string(event.root_id),
-            _string(event.group_id),
-            _long(event.group_index),
-            _long(event.chord_size),
-            _array(event.children, len(event.children)),
-            _string(event.trace_id),
+            _relations(event),
             b"\0",  # no labels
             _name(event.name),
             _name(event.worker),
@@ -115,6 +109,38 @@ def encode_plain(header: bytes, event: Event) -> bytes | None:
             _bytes(event.kwargs),
             _array(event.stamped_headers, len(event.stamped_headers)),
             _bytes(event.stamps),
+        )
+    )
+
+
+#: No parent, root, group, index, chord, children or trace: what most events have of them.
+_ALONE: Final = ("", "", "", -1, -1, (), "")
+_ALONE_BYTES: Final = b"\0\0\0\1\1\0\0"
+
+
+def _relations(event: Event) -> bytes:
+    """Encode what stands from the parent's id to the trace's."""
+    relations = (
+        event.parent_id,
+        event.root_id,
+        event.group_id,
+        event.group_index,
+        event.chord_size,
+        event.children,
+        event.trace_id,
+    )
+    if relations == _ALONE:
+        return _ALONE_BYTES
+    parent, root, group, index, size, children, trace = relations
+    return b"".join(
+        (
+            _string(parent),
+            _string(root),
+            _string(group),
+            _long(index),
+            _long(size),
+            _array(children, len(children)),
+            _string(trace),
         )
     )
 

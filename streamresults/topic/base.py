@@ -54,7 +54,7 @@ class Record(Protocol):
 
 
 class Acknowledgement(NamedTuple):
-    """What became of one produced record: handed to its callback once, on the writer's own thread."""
+    """What became of one produced record: handed to its callback once."""
 
     #: ``None`` when the brokers hold the record; else an AppendFailed or a RecordTooLarge.
     error: Exception | None
@@ -105,7 +105,8 @@ class TopicWriter(ABC):
         Queue a record and return at once; never blocks.
 
         Args:
-            on_ack: Called once, on another thread, and must not block; or never when ``False`` is returned.
+            on_ack: Called once, and must neither block nor produce; or never when ``False`` is returned. On the
+                writer's own thread, or within a later call of produce, on whatever thread that is made.
             partition: -1 for the one that the key belongs to.
             topic: Another topic than the writer's own, over the same connection: a first record there costs no
                 second start.
@@ -229,6 +230,10 @@ class TopicGroup(ABC):
     @abstractmethod
     def seek(self, partition: int, offset: int) -> None:
         """Read a partition on from ``offset``; what was fetched before is dropped."""
+
+    @abstractmethod
+    def ends(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Return where partitions ended when they were last fetched, without asking anybody; unknown ones lack."""
 
     @abstractmethod
     def pause(self, partitions: Sequence[int]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import logging
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,17 @@ FRAMING_BYTES: Final = 36
 #: Seconds that the thread waits for acknowledgements at a time. Smaller wakes an idle process more often, larger makes
 #: close() wait longer for the thread.
 SERVE_SLICE: Final = 0.05
+
+#: Records after which the thread that produces serves acknowledgements itself. The bindings hand the interpreter's lock
+#: over for every acknowledgement, which costs 10 us between two threads that both want it, and nothing within one.
+#: Fewer cost a call each, more leave so many waiting for the thread.
+SERVE_EVERY: Final = 64
+
+#: Records under way that make a burst, in which the serving thread keeps away, and for how many seconds it does after
+#: the last of them was served. Fewer take two hundred threads that wait for one record each for a burst, more leave a
+#: fast broker's bursts to compete; longer delays the last acknowledgements.
+BURST: Final = 256
+BURST_SLICE: Final = 0.005
 
 #: Seconds that a waiting caller sleeps at most before it looks again; a safety net, waking is by notification.
 LOOK_AGAIN: Final = 0.1
@@ -105,6 +117,8 @@ class KafkaWriter(Forkable, TopicWriter):
         self._looks = 0
         self._refused = 0
         self._deliver = _delivery(self._delivered)
+        #: Until when the producing threads serve by themselves, by the monotonic clock.
+        self._burst_until = 0.0
         #: Grows with everything served.
         self._served = 0
         #: What ``_served`` was when the queue was last seen full.
@@ -127,7 +141,7 @@ class KafkaWriter(Forkable, TopicWriter):
         if topic is None:
             topic = self._topic
         callback = partial(self._deliver, on_ack or _ignore)
-        self._number()
+        number = self._number()
         try:
             self._send(topic, value, key, partition, callback, None, 0, headers)
         except BufferError:
@@ -139,7 +153,15 @@ class KafkaWriter(Forkable, TopicWriter):
         except Exception:
             self._count_refusal()
             raise
+        if not number % SERVE_EVERY:
+            self._serve_here()
         return True
+
+    def _serve_here(self) -> None:
+        producer = self._producer
+        if producer is not None:
+            self._serve_once(producer, 0)
+            self._burst_until = time.monotonic() + BURST_SLICE if len(producer) >= BURST else 0.0
 
     def _send_again(self, *record: Any) -> bool:
         """
@@ -191,6 +213,7 @@ class KafkaWriter(Forkable, TopicWriter):
         with self._acked:
             # Counted before the first look: whoever serves after that look sees the count, and notifies.
             self._waiting += 1
+            self._acked.notify_all()  # also the serving thread, if it keeps away from a burst
             try:
                 while not done():
                     if deadline.passed() or self._stopping:
@@ -264,22 +287,30 @@ class KafkaWriter(Forkable, TopicWriter):
             return self._producer
 
     def _serve(self, producer: Producer) -> None:
-        """Serve acknowledgements until closed; the only thread that runs callbacks."""
+        """Serve acknowledgements until closed, but for bursts, which serve themselves."""
         with contextlib.suppress(KafkaException):
             # The same two questions as in warm(), so that a first record without it takes 60 ms instead of 0.5 s.
             for _ in range(2):
                 producer.list_topics(self._topic, HURRY_WITHIN)
         while not self._stopping:
-            try:
-                served = producer.poll(SERVE_SLICE)
-            except Exception:
-                log.exception("a callback of a produced record failed", extra={"action": "ack_callback_failed"})
-                served = 1
-            if served:
+            burst = self._burst_until - time.monotonic()
+            if burst > 0 and not self._waiting:
+                with self._acked:
+                    self._acked.wait(burst)
+            else:
+                self._serve_once(producer, SERVE_SLICE)
+
+    def _serve_once(self, producer: Producer, seconds: float) -> None:
+        try:
+            served = producer.poll(seconds)
+        except Exception:
+            log.exception("a callback of a produced record failed", extra={"action": "ack_callback_failed"})
+            served = 1
+        if served:
+            with self._acked:
                 self._served += served
                 if self._waiting:
-                    with self._acked:
-                        self._acked.notify_all()
+                    self._acked.notify_all()
 
     def _refuse(self, *_record: Any) -> None:
         raise self.not_here() if self.forked else TopicUnavailable(f"the writer of topic {self._topic!r} is closed")
