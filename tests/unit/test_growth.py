@@ -469,6 +469,20 @@ def test_a_fresh_lookup_finds_what_was_written_under_a_count_that_nobody_has_see
     assert field.state(task, client) == "SUCCESS"
 
 
+def test_a_client_that_came_while_redis_was_away_learns_of_older_counts(field: Field) -> None:
+    """The brokers know only how many partitions there are now."""
+    field.compact()
+    eventually(lambda: field.counts() == (FEW,), SOON)
+    field.grow()
+    eventually(lambda: field.counts() == (MANY, FEW), SOON)
+    field.store.outage(down=True)
+    client = field.open(OFTEN)
+    assert client._whereabouts.find(Deadline(SOON)).counts == (MANY,)
+    field.store.outage()
+
+    eventually(lambda: cast("Any", client._whereabouts.place).counts == (MANY, FEW), SOON)
+
+
 # -- replay ---------------------------------------------------------------------------------------------------------
 
 
