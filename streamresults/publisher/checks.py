@@ -36,6 +36,9 @@ def checked_key(event: Event, longest_expiry_ms: float) -> bytes:
     if event.kind == "task" and task_id.startswith(GROUP_PREFIX):
         msg = f"task ids that begin with {GROUP_PREFIX!r} are reserved for saved groups: {task_id!r}"
         raise PublishFailed(msg, task_id=task_id, written=False)
+    if event.kind == "group" and (not task_id.startswith(GROUP_PREFIX) or task_id == GROUP_PREFIX):
+        msg = f"the id of a saved group begins with {GROUP_PREFIX!r}: {task_id!r}"
+        raise PublishFailed(msg, task_id=task_id, written=False)
     if not 0 <= event.expires_after_ms <= longest_expiry_ms:
         raise _too_long(event, longest_expiry_ms)
     return key

@@ -52,19 +52,31 @@ class Outcomes:
             self._topic_id = self._find_topic_id()
         return self._topic_id
 
+    @property
+    def knows_topic_id(self) -> bool:
+        """Whether the topic's id was found, so that asking for it does not block."""
+        return self._topic_id is not None
+
     def refused(self, event: Event, error: Exception) -> PublishFailed:
         """Count an event that the brokers or the writer did not take; return the error its caller gets."""
         if isinstance(error, RecordTooLarge):
             return self._too_large(event, error)
         written = getattr(error, "written", None)
         outcome = "not written" if written is False else "outcome unknown"
-        return self.gave_up(event, f"{outcome}: {error}", written=written)
+        failed = self.gave_up(event, f"{outcome}: {error}", written=written)
+        failed.__cause__ = error
+        return failed
 
     def gave_up(self, event: Event, why: str, *, written: bool | None) -> PublishFailed:
         """Count an event that is given up; return the error its caller gets."""
         msg = f"task {event.task_id!r}, {event.state}: {why}"
         self._count(event, msg)
         return PublishFailed(msg, task_id=event.task_id, event_id=event.event_id.hex(), written=written)
+
+    def not_given_up(self, attempts: int) -> None:
+        """Take back the count of attempts that failed, as the event was tried again after them."""
+        with self.lock:
+            self.failed -= attempts
 
     def _too_large(self, event: Event, error: RecordTooLarge) -> RecordTooLarge:
         if error.limit:

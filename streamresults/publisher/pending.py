@@ -46,6 +46,16 @@ class Pending:
         elif self._error is None:
             self._error = self._outcomes.refused(self.event, acknowledgement.error)
         # The order matters: a waiter first leaves its signal and then looks at the answer, so one of us sees the other.
+        if self._signal is not None or self._callbacks is not None:
+            self._tell()
+
+    def settle(self, error: Exception) -> None:
+        """Take an outcome from elsewhere than the brokers; what they have said before stands."""
+        if not self.done:
+            self._error = error
+            self._tell()
+
+    def _tell(self) -> None:
         if self._signal is not None:
             self._signal.set()
         for callback in self._callbacks or ():
@@ -55,6 +65,22 @@ class Pending:
     def done(self) -> bool:
         """Whether the brokers have spoken."""
         return self._place is not None or self._error is not None
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the brokers hold the event."""
+        return self._place is not None and self._error is None
+
+    def on_done(self, callback: Callable[[Pending], None]) -> None:
+        """
+        Have a function called once the outcome is known, on another thread or, where it is known already, on this one.
+
+        It must not block; it may be called twice, when the outcome comes at this moment.
+        """
+        with self._outcomes.lock:
+            self._callbacks = [*(self._callbacks or ()), callback]
+        if self.done:
+            callback(self)
 
     def position(self, timeout: Timeout = None) -> Position:
         """
@@ -91,8 +117,5 @@ class Pending:
                 else:
                     future.set_result(pending.position())
 
-        with self._outcomes.lock:
-            self._callbacks = [*(self._callbacks or ()), settle]
-        if self.done:
-            settle(self)
+        self.on_done(settle)
         return future

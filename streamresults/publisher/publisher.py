@@ -9,62 +9,61 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any, Final, Self
+import threading
+from typing import TYPE_CHECKING, Final, Self
 from weakref import WeakSet
 
-import msgspec
-
 from streamresults.deadline import NOT_STATED, Deadline
-from streamresults.errors import PublisherClosed, RecordTooLarge, TopicUnavailable
+from streamresults.errors import PublisherClosed, PublishFailed, RecordTooLarge, Spooled, TopicUnavailable
 from streamresults.events import states
-from streamresults.events.event import Event, Payload, Position
-from streamresults.events.exceptions import capture
-from streamresults.publisher.checks import checked_key, expiry_ms
+from streamresults.payload_store.bodies import Packing
+from streamresults.publisher.batches import publish_many
+from streamresults.publisher.checks import checked_key
 from streamresults.publisher.connection import Connection
+from streamresults.publisher.making import Making
 from streamresults.publisher.outcomes import Flushed, Outcomes
 from streamresults.publisher.pending import Pending
-from streamresults.publisher.task_run import TaskRun
+from streamresults.publisher.preparing import Preparing
+from streamresults.publisher.progress import Progress
+from streamresults.publisher.retrying import Retrying
+from streamresults.publisher.saying import Saying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import timedelta
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from streamresults.deadline import OptionalTimeout, Timeout
     from streamresults.events.codec import Codec
+    from streamresults.events.event import Event, Position
     from streamresults.events.payloads import Serializer
+    from streamresults.publisher.options import PublisherOptions
+    from streamresults.publisher.spool import Spool
     from streamresults.topic.base import TopicWriter
 
 _log: Final = logging.getLogger("streamresults.publisher")
 #: Seconds that closing waits for what is queued when its caller does not say.
-_CLOSE_TIMEOUT: Final = 30.0
+CLOSE_TIMEOUT: Final = 30.0
 #: Those of this process, to be told of a fork.
 _PUBLISHERS: Final[WeakSet[Publisher]] = WeakSet()
 
 
-class PublisherOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a publisher behaves; durations are seconds."""
-
-    schemas_topic: str
-    publish_timeout: float = 30.0
-    result_expires: float = 86_400.0
-    longest_expiry: float = 604_800.0
-    #: Who publishes, such as ``w-7@host-3``.
-    worker: str = ""
-
-
-class Publisher:
+class Publisher(Saying):
     """
     Publishes what becomes of tasks. Thread-safe; in a forked child it opens a connection of its own.
 
-    Order: events of one task arrive in the order of the calls that published them. Duplicates: none from one call,
-    whatever is retried underneath. Durability: when a call for a ready event returns, all in-sync replicas hold it.
+    Order: events of one task arrive in the order of the calls that published them; one that is retried or spooled may
+    be passed by another one meanwhile, which the fold allows for. Duplicates: none from one call, unless its first
+    outcome was unknown: then one with the same event id. Durability: when a call for a ready event returns a position,
+    all in-sync replicas hold it; where it returns ``None``, the disk of the spool does.
 
     Args:
         open_writer: Opens a writer on the topic; called again in a forked child.
         topic_id: Finds the topic's id, which only positions need; ``""`` where nobody can tell. Called at most once,
             after a first acknowledgement.
         redact: Sees every event before it is encoded and returns what is published in its place.
+        packing: Compresses and keeps elsewhere what is too large for the log.
+        safe_to_retry: Decides of an error whether the event is published again;
+            :func:`~streamresults.publisher.retrying.exception_safe_to_retry` when not stated.
     """
 
     def __init__(
@@ -76,26 +75,52 @@ class Publisher:
         *,
         topic_id: Callable[[], str] = str,
         redact: Callable[[Event], Event] | None = None,
+        packing: Packing | None = None,
+        safe_to_retry: Callable[[BaseException], bool] | None = None,
     ) -> None:
         self._connection: Final = Connection(open_writer, codec, options.schemas_topic)
         self._outcomes: Final = Outcomes(topic_id)
         self._encode: Final = codec.encode
-        self._serializer: Final = serializer
         self._options: Final = options
-        self._redact: Final = redact
-        self._expires_ms: Final = expiry_ms(options.result_expires)
         self._longest_expiry_ms: Final = options.longest_expiry * 1000
+        self._making = Making(
+            serializer,
+            worker=options.worker,
+            expires=options.result_expires,
+            task_expires=options.task_expires,
+            extended=options.extended_metadata,
+            limits=options.exception_limits,
+            allowlist=options.allowlist,
+        )
+        # One call less for each event than through the method, which says what it does.
+        self.event = self._making.event  # type: ignore[method-assign]
+        self._preparing: Final = Preparing(packing or Packing(None), redact, extended=options.extended_metadata)
+        #: ``None`` where events are published as they are.
+        self._prepare: Final = self._preparing if self._preparing.needed else None
+        self._retrying: Final = Retrying(options.retry, safe_to_retry)
+        self._progress = Progress(options.progress_interval, self._queue_prepared)
+        self._spool: Final = self._opened_spool(codec) if options.spool else None
+        self._closing = threading.Event()
         _PUBLISHERS.add(self)
 
     def after_fork(self) -> None:
         """Replace, in a forked child, what belongs to the parent."""
         self._connection.after_fork()
         self._outcomes.after_fork()
+        self._progress.after_fork()
+        if self._spool is not None:
+            self._spool.after_fork()
+        self._closing = threading.Event()
 
     @property
     def topic_id(self) -> str:
         """The topic id that positions carry; asked for once."""
         return self._outcomes.topic_id
+
+    @property
+    def spooled(self) -> int:
+        """Events of this process that rest in the spool and are not in the log yet."""
+        return self._spool.kept if self._spool is not None else 0
 
     def __enter__(self) -> Self:
         return self
@@ -116,6 +141,8 @@ class Publisher:
             TopicMissing: Nobody has created the topic.
         """
         deadline = self._deadline(timeout)
+        if self._spool is not None:
+            self._spool.start()
         self._connection.opened(deadline).warm(deadline)
         _ = self.topic_id
 
@@ -126,32 +153,40 @@ class Publisher:
 
     def send(self, event: Event, timeout: OptionalTimeout = NOT_STATED) -> Pending:
         """
-        Queue an event and return at once with what will become of it.
+        Queue an event and return at once with what will become of it; it is not tried again when that is a failure.
 
-        Blocks only while the queue is full or the connection is opened, up to ``timeout`` seconds: ``None`` is for
-        ever, and the publish timeout holds when it is not stated.
+        Blocks only while the queue is full, the connection is opened or a large payload is written to the payload
+        store, up to ``timeout`` seconds: ``None`` is for ever, and the publish timeout holds when it is not stated.
 
         Raises:
             PublishFailed: The queue stayed full, or Kafka could not be reached to open the publisher.
-            RecordTooLarge, MalformedRecord, PublisherClosed: See their names; nothing was queued.
+            RecordTooLarge, MalformedRecord, PublisherClosed, PayloadTooLarge, PayloadStoreUnavailable: See their
+                names; nothing was queued.
             ValueError: The timeout is negative.
         """
         if timeout is not NOT_STATED:
             timeout = self._deadline(timeout).total  # refused at once, not only where the queue is full
+        if self._prepare is not None:
+            event = self._prepare(event)
         return self._queue(event, timeout)
 
+    def _queue_prepared(self, event: Event) -> Pending:
+        return self._queue(event if self._prepare is None else self._prepare(event), NOT_STATED)
+
     def _queue(self, event: Event, timeout: OptionalTimeout) -> Pending:
-        if self._redact is not None:
-            event = self._redact(event)
         key = checked_key(event, self._longest_expiry_ms)
         value = self._encode(event)
+        if self._progress.tasks and states.is_terminal(event.state, terminal=event.terminal):
+            self._progress.before_end(event.task_id)
+        if self._spool is not None:
+            return self._queue_or_keep(self._spool, event, key, value, timeout)
         pending = Pending(event, self._outcomes)
         writer = self._connection.writer or self._opened_for(event, timeout)
         try:
             if not writer.produce(key, value, pending):
                 self._wait_and_produce(writer, key, value, pending, timeout)
         except RecordTooLarge as exc:
-            raise self._outcomes.refused(event, exc) from exc
+            return self._queue_outside(event, exc, timeout)
         except TopicUnavailable as exc:
             if self._connection.closed:
                 raise PublisherClosed("the publisher was closed meanwhile: nothing was queued") from exc
@@ -163,103 +198,71 @@ class Publisher:
         Publish an event; one that ends the task blocks until the brokers hold it and returns its position.
 
         An unready event is queued and ``None`` is returned; should it fail later, that is counted and logged.
-        ``timeout`` is as with :meth:`send`; what waits for ever still fails when the producer gives the event up.
+        ``timeout`` is as with :meth:`send`. Inside it, an event that ends the task is tried again when it failed in a
+        way that allows for it. With a spool nothing is: what Kafka does not take is kept, and ``None`` is returned.
 
         Raises:
             PublishFailed: Refused (``written`` is ``False``), or not acknowledged in time (``None``: nobody knows).
                 Publishing the same event again is safe: it keeps its id.
+            RetriesExhausted: The same, after it was tried again.
         """
         budget = self._deadline(timeout)
-        pending = self._queue(event, budget.remaining())
+        if self._prepare is not None:
+            event = self._prepare(event)
         if not states.is_terminal(event.state, terminal=event.terminal):
+            self._queue(event, budget.remaining())
             return None
         try:
-            return pending.position(budget.remaining())
-        except TimeoutError as exc:
-            error = self._outcomes.gave_up(
-                event, f"outcome unknown: not acknowledged in {budget.total:g} s", written=None
-            )
-            pending.give_up(error)
-            raise error from exc
+            return self._confirmed(self._queue(event, budget.remaining()), budget)
+        except Spooled:
+            return None
+        except PublishFailed as exc:
+            return self._try_again(event, exc, budget)
 
-    def started(self, task_id: str, **fields: Any) -> None:
-        """Publish STARTED; fields are those of :class:`~streamresults.events.event.Event` and :meth:`event`."""
-        self.publish(self.event(task_id, states.STARTED, **fields))
-
-    def succeeded(self, task_id: str, result: object = None, **fields: Any) -> Position:
-        """Publish SUCCESS with a result and return where it stands; blocks until the brokers hold it."""
-        return self._confirmed(self.event(task_id, states.SUCCESS, result=result, **fields))
-
-    def failed_with(self, task_id: str, exc: BaseException, **fields: Any) -> Position:
+    def publish_many(self, events: Iterable[Event], timeout: OptionalTimeout = NOT_STATED) -> list[Position | None]:
         """
-        Publish FAILURE with an exception and return where it stands; blocks until the brokers hold it.
+        Publish events in their order and block until the brokers hold all of them, whatever their states.
+
+        Returns:
+            Their positions in the same order; ``None`` for one that rests in the spool.
 
         Raises:
-            TypeError: It is no exception, such as its text alone.
+            BatchFailed: Some failed; it says which, why, and where the others stand. None of them was tried again.
         """
-        if not isinstance(exc, BaseException):
-            msg = f"a task fails with an exception, not with {type(exc).__name__}: {exc!r:.60}"
-            raise TypeError(msg)
-        nodes, text = capture(exc, self._serializer)
-        return self._confirmed(self.event(task_id, states.FAILURE, exception=nodes, traceback=text, **fields))
-
-    def event(
-        self,
-        task_id: str,
-        state: str,
-        *,
-        args: Sequence[object] | None = None,
-        kwargs: Mapping[str, object] | None = None,
-        expires: float | timedelta | None = None,
-        **fields: Any,
-    ) -> Event:
-        """
-        Make an event with this publisher's serializer and defaults.
-
-        Args:
-            args: The call's positional arguments, recorded when stated.
-            kwargs: The call's keyword arguments, recorded when stated.
-            expires: Seconds or a timedelta after which readers hide the event; 0 until retention takes it.
-            fields: ``result`` (any value; ``None`` is a result too) and the fields of an Event.
-
-        Raises:
-            PayloadNotEncodable: Names the path inside the value.
-        """
-        if "result" in fields:
-            result = self._serializer.encode(fields.pop("result"), path="result")
-            fields["payload"] = Payload(content_type=self._serializer.content_type, body=result)
-        if args is not None:
-            fields["args"] = self._serializer.encode(list(args), path="args")
-            fields["call_content_type"] = self._serializer.content_type
-        if kwargs is not None:
-            fields["kwargs"] = self._serializer.encode(dict(kwargs), path="kwargs")
-            fields["call_content_type"] = self._serializer.content_type
-        if "worker" not in fields:
-            fields["worker"] = self._options.worker
-        expires_ms = self._expires_ms if expires is None else expiry_ms(expires)
-        return Event(task_id=task_id, state=state, expires_after_ms=expires_ms, **fields)
-
-    def run(self, task_id: str, **fields: Any) -> TaskRun:
-        """
-        Record a block: STARTED when it is entered, then SUCCESS or FAILURE with its timing when it is left.
-
-        Example::
-
-            with publisher.run("order-7", name="shop.charge") as run:
-                run.result = charge("card_9")
-        """
-        return TaskRun(self, task_id, fields)
+        return publish_many(events, self._deadline(timeout), send=self.send, confirm=self._confirmed)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def flush(self, timeout: Timeout = None) -> Flushed:
-        """Block until everything queued is acknowledged or has failed, ``None`` for ever; say what is not by then."""
-        return Flushed(self._connection.flush(Deadline(timeout)), self._outcomes.failed)
+        """
+        Block until everything queued is acknowledged or has failed, ``None`` for ever; say what is not by then.
 
-    def close(self, timeout: Timeout = _CLOSE_TIMEOUT) -> Flushed:
-        """Flush, then close; what was not acknowledged by then fails and is logged. Closing twice is harmless."""
-        left = self._connection.close(Deadline(timeout))
-        if left:
+        Progress that was held back is queued first; what rests in the spool counts as not acknowledged.
+        """
+        deadline = Deadline(timeout)
+        self._progress.send_all()
+        left = self._connection.flush(deadline)
+        if self._spool is not None:
+            left += self._spool.wait_until_published(deadline)
+        return Flushed(left, self._outcomes.failed)
+
+    def close(self, timeout: Timeout = CLOSE_TIMEOUT) -> Flushed:
+        """
+        Flush, then close; what was not acknowledged by then fails and is logged. Closing twice is harmless.
+
+        With a spool it is kept there instead, with all that rests there already, for the next publisher.
+        """
+        deadline = Deadline(timeout)
+        if self._connection.closed:
+            return Flushed(0, self._outcomes.failed)
+        self._progress.close()
+        self._closing.set()
+        if self._spool is not None:
+            self._spool.stop()
+        left = self._connection.close(deadline)
+        if self._spool is not None:
+            self._spool.close()
+        elif left:
             _log.error(
                 "%d events were not acknowledged when the publisher was closed",
                 left,
@@ -269,10 +272,70 @@ class Publisher:
 
     # -- within -----------------------------------------------------------------------------------------------------
 
-    def _confirmed(self, event: Event) -> Position:
-        position = self.publish(event)
-        assert position is not None
-        return position
+    def _confirmed(self, pending: Pending, budget: Deadline) -> Position:
+        try:
+            return pending.position(budget.remaining())
+        except TimeoutError as exc:
+            if self._spool is not None:
+                return self._spool.outcome(pending)
+            error = self._outcomes.gave_up(
+                pending.event, f"outcome unknown: not acknowledged in {budget.total:g} s", written=None
+            )
+            pending.give_up(error)
+            raise error from exc
+
+    def _try_again(self, event: Event, last: PublishFailed, budget: Deadline) -> Position | None:
+        """Publish an event that failed again, inside its deadline, as long as that is safe and may help."""
+        outside = isinstance(last, RecordTooLarge) and self._preparing.can_keep_outside(event)
+        if outside:
+            event = self._preparing.kept_outside(event)
+        if not outside and (self._spool is not None or not self._retrying.may(last)):
+            raise last
+        retries = 0
+        for pause in self._retrying.pauses(budget):
+            if self._closing.wait(0.0 if outside else pause):
+                break
+            retries += 1
+            outside = False
+            self._outcomes.not_given_up(1)
+            try:
+                return self._confirmed(self._queue(event, budget.remaining()), budget)
+            except Spooled:
+                return None
+            except PublishFailed as exc:
+                last = exc
+            if self._spool is not None or not self._retrying.may(last):
+                break
+        raise self._retrying.exhausted(last, event.state, retries)
+
+    def _queue_outside(self, event: Event, exc: RecordTooLarge, timeout: OptionalTimeout) -> Pending:
+        """Queue an event that is too large for the log, with its payload in the payload store."""
+        if not self._preparing.can_keep_outside(event):
+            raise self._outcomes.refused(event, exc) from exc
+        return self._queue(self._preparing.kept_outside(event), timeout)
+
+    def _opened_spool(self, codec: Codec) -> Spool:
+        from streamresults.publisher.spool import Spool, SpoolOptions  # noqa: PLC0415 -- needs a POSIX system
+
+        options = self._options
+        return Spool(
+            SpoolOptions(
+                directory=options.spool,
+                max_bytes=options.spool_bytes,
+                schemas_topic=options.schemas_topic,
+                timeout=options.publish_timeout,
+            ),
+            codec,
+            self._connection,
+            self._outcomes,
+            self._retrying,
+        )
+
+    def _queue_or_keep(self, spool: Spool, event: Event, key: bytes, value: bytes, timeout: OptionalTimeout) -> Pending:
+        try:
+            return spool.queue(event, key, value, self._deadline(timeout))
+        except RecordTooLarge as exc:
+            return self._queue_outside(event, exc, timeout)
 
     def _opened_for(self, event: Event, timeout: OptionalTimeout) -> TopicWriter:
         try:
