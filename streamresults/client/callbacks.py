@@ -83,7 +83,8 @@ class Callbacks:
         self._engine: Final = engine
         self.result_of: Final = result_of
         #: Guards what registrations hold, and the thread; never held while anything is called, taken before any other.
-        self._lock: Final = Lock()
+        self._lock = Lock()
+        self._abandoned = False
         self._ended: Final[SimpleQueue[Registration | None]] = SimpleQueue()
         self._thread: Thread | None = None
 
@@ -114,7 +115,7 @@ class Callbacks:
     def cancel(self, registration: Registration) -> bool:
         """End a wait, unless its function was called or is being called; tell which."""
         in_time = self._take(registration) is not None
-        if in_time:
+        if in_time and not self._abandoned:
             self._engine.give_up(registration._waiter)  # noqa: SLF001
         return in_time
 
@@ -133,6 +134,11 @@ class Callbacks:
             thread = self._thread
         if thread is not None and thread is not current_thread():
             thread.join()
+
+    def abandon(self) -> None:
+        """Leave every registration to the parent, in a forked child: here none of them is ever called."""
+        self._lock = Lock()  # another thread may have held it
+        self._abandoned = True
 
     def _take(self, registration: Registration) -> Callable[[Registration], object] | None:
         """Return a registration's function to the first who asks."""

@@ -26,13 +26,14 @@ from streamresults.client.listening import Listener
 from streamresults.client.looking import Looker
 from streamresults.client.reading import Reader
 from streamresults.client.threads import Threads
-from streamresults.client.waiter import Answer, Waiter
+from streamresults.client.waiter import Answer, Phase, Waiter
 from streamresults.client.waits import Waits
 from streamresults.errors import ClientClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from streamresults.client.followers import Follower
     from streamresults.client.watermarks import HighestWatermarks
     from streamresults.events.codec import Codec
     from streamresults.store.base import Subscription, View
@@ -58,6 +59,7 @@ class Engine:
         inspector: Answers where partitions end, on a connection of its own; ``None`` without Kafka.
         trouble: Why the view did not answer when it was looked for; empty if it did.
         subscribe: Listens on this process's channel; ``None`` without Redis.
+        forgotten: Told of the tombstones that the reader passes; must not block.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Engine:
         channel: str,
         options: EngineOptions,
         trouble: str = "",
+        forgotten: Callable[[str], None] | None = None,
     ) -> None:
         self._can_read: Final = open_reader is not None and inspector is not None
         self._watermarks: Final = watermarks
@@ -81,7 +84,7 @@ class Engine:
         self._why_ended: Callable[[], Exception] | None = None
         self.waits.view_trouble = trouble if view is not None else "no Redis is configured"
         self.threads: Final = Threads()
-        self.reader: Final = Reader(self.waits, self.threads, codec, open_reader)
+        self.reader: Final = Reader(self.waits, self.threads, codec, open_reader, forgotten)
         self.assigner: Final = Assigner(self.waits, self.threads, self.reader, watermarks, inspector)
         self.listener: Final = Listener(self.waits, self.threads, subscribe)
         self.looker: Final = Looker(
@@ -120,6 +123,33 @@ class Engine:
             self.homes.enter(waiter)
         return waiter
 
+    def follow(self, follower: Follower) -> None:
+        """
+        Have every record of a key told to a follower, from the moment that its partition is read.
+
+        Raises:
+            ClientClosed, TopicRecreated: As :meth:`submit` does.
+        """
+        with self.waits.lock:
+            self._check_open(follower.key.decode())
+            self.threads.start("looker", self.looker.look_forever)
+            self.waits.follow(follower)
+            self.assigner.call()
+
+    def look_again(self, waiter: Waiter) -> None:
+        """Read the view once more for a wait that sleeps."""
+        with self.waits.lock:
+            if waiter.phase is Phase.ASLEEP:
+                self.waits.want(waiter)
+                self.waits.lock.notify_all()
+
+    def _check_open(self, task_id: str) -> None:
+        """Refuse whoever comes too late; the lock is held."""
+        if self._why_ended is not None:
+            raise self._why_ended()
+        if self.waits.closed:
+            raise ClientClosed("the client is closed", task_id=task_id)
+
     def give_up(self, waiter: Waiter) -> Answer | None:
         """End a wait from outside; return the best that the topic has shown meanwhile, if that is an end."""
         return self.homes.give_up(waiter)
@@ -144,6 +174,7 @@ class Engine:
         with self.waits.lock:
             for waiter in self.waits.everybody():
                 self.waits.fail(waiter, why())
+            self.waits.end_followers(why)
 
     def end(self, why: Callable[[], Exception]) -> None:
         """Let nobody wait any more, for a reason: end every wait with it, and close."""

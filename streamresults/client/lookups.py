@@ -11,13 +11,15 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from streamresults.client.result import Basis, Result
+from streamresults.client.unfetched import UnfetchedResult
 from streamresults.deadline import ANSWER, Deadline
-from streamresults.errors import ConfigurationError, NotYetCovered, TopicMismatch, TopicUnavailable
+from streamresults.errors import ClientClosed, ConfigurationError, NotYetCovered, TopicMismatch, TopicUnavailable
 from streamresults.events.event import Position
 from streamresults.store.value import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from threading import Event
 
     from streamresults.client.fetching import Fetcher
     from streamresults.client.result import Decoding
@@ -43,6 +45,7 @@ class Lookups:
         fetcher: Fetches what is too large for the view.
         inspector: Knows where the log ends; ``None`` without Kafka.
         homes: Every partition that a task can be in, that of the newest partition count first.
+        closing: Set when the client is closed: whoever waits for a watermark ends then.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Lookups:
         *,
         partition_of: Callable[[str, Place], int],
         homes: Callable[[str, Place], Sequence[int]],
+        closing: Event,
     ) -> None:
         self._decoding: Final = decoding
         self._fetcher: Final = fetcher
@@ -61,20 +65,40 @@ class Lookups:
         self._inspector: Final = inspector
         self._partition_of: Final = partition_of
         self._homes: Final = homes
+        self._closing: Final = closing
         #: When the brokers were last asked about a partition's doubt.
         self._asked_at: Final[dict[int, float]] = {}
 
     # -- values -----------------------------------------------------------------------------------------------------
+
+    def look_one(self, task_id: str, place: Place, deadline: Deadline) -> Result:
+        """
+        Return what the view knows of one task.
+
+        Raises:
+            TopicUnavailable, ConfigurationError: Its value stands in the log alone, and could not be read there.
+        """
+        (found,) = self.look([task_id], place, deadline)
+        if isinstance(found, UnfetchedResult):
+            raise found.why
+        return found
 
     def look(self, task_ids: Sequence[str], place: Place, deadline: Deadline) -> list[Result]:
         """
         Return what the view knows of each task, in the order asked for, in one round trip.
 
         Args:
-            deadline: For each value that stands in the log alone; a value that is in the view is one answer away.
+            deadline: For the values that stand in the log alone, which are read together.
         """
+        results = self.look_in_view(task_ids, place)
+        if any(type(result) is UnfetchedResult for result in results):
+            self.fetch(results, deadline)
+        return results
+
+    def look_in_view(self, task_ids: Sequence[str], place: Place) -> list[Result]:
+        """Do the same, and leave out the values that stand in the log alone: :meth:`fetch` reads these."""
         if len(place.counts) > 1:
-            return self._look_in_homes(task_ids, place, deadline)
+            return self._look_in_homes(task_ids, place)
         by_partition: dict[int, list[str]] = {}
         places = []
         for task_id in task_ids:
@@ -85,11 +109,11 @@ class Lookups:
         found = self._watermarks.look(_view(place), by_partition)
         sights = {p: _PartitionSeen(place, p, sight, older=self._is_older(p, sight)) for p, sight in found.items()}
         return [
-            self._result(task_id, index, sights[partition], deadline)
+            self._result(task_id, index, sights[partition])
             for task_id, (partition, index) in zip(task_ids, places, strict=True)
         ]
 
-    def _look_in_homes(self, task_ids: Sequence[str], place: Place, deadline: Deadline) -> list[Result]:
+    def _look_in_homes(self, task_ids: Sequence[str], place: Place) -> list[Result]:
         """Do the same where partitions were added: the higher rank wins, then the newer home."""
         by_partition: dict[int, list[str]] = {}
         places = []
@@ -102,16 +126,23 @@ class Lookups:
         found = self._watermarks.look(_view(place), by_partition)
         sights = {p: _PartitionSeen(place, p, sight, older=self._is_older(p, sight)) for p, sight in found.items()}
         return [
-            self._best_of(task_id, [(sights[partition], index) for partition, index in homes], deadline)
+            self._best_of(task_id, [(sights[partition], index) for partition, index in homes])
             for task_id, homes in zip(task_ids, places, strict=True)
         ]
 
-    def _best_of(self, task_id: str, homes: Sequence[tuple[_PartitionSeen, int]], deadline: Deadline) -> Result:
+    def fetch(self, results: list[Result], deadline: Deadline) -> None:
+        """Put whole results in the place of those whose values stand in the log alone; one reader reads all of them."""
+        missing = {at: result for at, result in enumerate(results) if isinstance(result, UnfetchedResult)}
+        found = self._fetcher.fetch_many({result.spot for result in missing.values()}, deadline)
+        for at, result in missing.items():
+            results[at] = result.fetched(found[result.spot])
+
+    def _best_of(self, task_id: str, homes: Sequence[tuple[_PartitionSeen, int]]) -> Result:
         """Return what all homes of a task amount to; what one of them does not cover is not covered."""
         bests = [part.best(index) for part, index in homes]
         chosen = max(range(len(homes)), key=lambda at: -1 if (best := bests[at]) is None else best.rank)
         part, index = homes[chosen]
-        found = self._result(task_id, index, part, deadline)
+        found = self._result(task_id, index, part)
         marks = [part.looked.marks[index] for part, index in homes if not part.older]
         ages = [part.as_of for part, _ in homes]
         uncovered = next((part.uncovered for part, _ in homes if part.uncovered), "")
@@ -121,22 +152,32 @@ class Lookups:
             uncovered=uncovered,
         )
 
-    def _result(self, task_id: str, index: int, part: _PartitionSeen, deadline: Deadline) -> Result:
+    def _result(self, task_id: str, index: int, part: _PartitionSeen) -> Result:
         best = part.best(index)
-        value = None
-        if best is not None:
-            value = best.value if best.value is not None else self._fetcher.fetch(part.number, best.offset, deadline)
-        return Result(
+        if best is None:
+            return Result(
+                task_id,
+                self._decoding,
+                basis=part.basis,
+                mark=None if part.older else part.looked.marks[index],
+                as_of=part.as_of,
+                uncovered=part.uncovered,
+            )
+        kind = Result if best.value is not None else UnfetchedResult
+        found = kind(
             task_id,
             self._decoding,
             basis=part.basis,
-            value=value,
-            position=Position(part.topic_id, part.number, best.offset) if best is not None else None,
-            appended_ms=best.appended_ms if best is not None else 0,
-            mark=None if part.older else part.looked.marks[index],
+            value=best.value,
+            position=Position(part.topic_id, part.number, best.offset),
+            appended_ms=best.appended_ms,
+            mark=part.looked.marks[index],
             as_of=part.as_of,
             uncovered=part.uncovered,
         )
+        if isinstance(found, UnfetchedResult):
+            found.rank = best.rank
+        return found
 
     # -- watermarks -------------------------------------------------------------------------------------------------
 
@@ -175,6 +216,8 @@ class Lookups:
         """Wait until a view that is no older one has folded everything below ``target``."""
         view, pause = _view(place), _LOOK_FIRST
         while True:
+            if self._closing.is_set():
+                raise ClientClosed("the client was closed while a lookup waited for the view", task_id=task_id)
             sight = self._watermarks.look(view, {partition: ()})[partition]
             coverage = sight.looked.coverage
             if coverage is not None and coverage.watermark >= target and not self._is_older(partition, sight):
@@ -186,7 +229,7 @@ class Lookups:
                     f"{partition}, not {max(target, sight.highest)}. Is a compactor running? Try: streamresults lag"
                 )
                 raise NotYetCovered(msg, task_id=task_id)
-            time.sleep(deadline.remaining(pause))
+            self._closing.wait(deadline.remaining(pause))
             pause = min(pause * 2, _LOOK_LONGEST)
 
     def _is_older(self, partition: int, sight: Sight) -> bool:

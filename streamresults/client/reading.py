@@ -36,15 +36,22 @@ class Reader:
 
     Args:
         open_reader: Opens a connection when the first partition is to be read; ``None`` without Kafka.
+        forgotten: Told of every tombstone that comes by; must not block.
     """
 
     def __init__(
-        self, waits: Waits, threads: Threads, codec: Codec, open_reader: Callable[[], TopicReader] | None
+        self,
+        waits: Waits,
+        threads: Threads,
+        codec: Codec,
+        open_reader: Callable[[], TopicReader] | None,
+        forgotten: Callable[[str], None] | None = None,
     ) -> None:
         self._waits: Final = waits
         self._threads: Final = threads
         self._codec: Final = codec
         self._open_reader: Final = open_reader
+        self._forgotten: Final = forgotten
         self.connection: TopicReader | None = None
         self._no_schema_until = 0.0
         self._bytes_read = 0
@@ -153,6 +160,9 @@ class Reader:
             return False  # from before a reset
         watch.next_offset = offset + 1
         key = record.key()
+        if watch.followers and key in watch.followers:
+            for follower in watch.followers[key]:
+                follower.deliver(record)
         waiters = watch.waiters.get(key) if isinstance(key, bytes) else None
         if not waiters:
             return False
@@ -212,7 +222,12 @@ class Reader:
 
     def _measure(self, records: Sequence[Record]) -> None:
         """Keep the rate of what is read, for ``via="auto"``."""
-        self._bytes_read += sum(len(record.value() or b"") for record in records)
+        for record in records:
+            value = record.value()
+            if value is not None:
+                self._bytes_read += len(value)
+            elif self._forgotten is not None and isinstance(key := record.key(), bytes):
+                self._forgotten(key.decode(errors="replace"))
         since, before = self._rate_window
         now = time.monotonic()
         if now - since >= 1.0:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from streamresults.client.metadata import Metadata
 from streamresults.errors import (
     DeadLettered,
     NoResult,
@@ -15,12 +17,17 @@ from streamresults.errors import (
     UnknownTask,
 )
 from streamresults.events import states
+from streamresults.events.limits import LIMITS
+from streamresults.events.payloads import check_accepted
+from streamresults.events.remote_frames import attach
 from streamresults.events.revive import revive
+from streamresults.payload_store.bodies import Unpacking
 
 if TYPE_CHECKING:
     from streamresults.events.allowlist import ExceptionAllowlist
     from streamresults.events.codec import Codec
     from streamresults.events.event import Event, Payload, Position, Prefix
+    from streamresults.events.limits import Limits
     from streamresults.events.payloads import SerializerRegistry
     from streamresults.store.base import Mark
 
@@ -47,11 +54,15 @@ class Decoding(NamedTuple):
     serializers: SerializerRegistry
     accept: frozenset[str]
     allowlist: ExceptionAllowlist
+    limits: Limits = LIMITS
+    #: Finds bodies that were compressed, or kept outside of the log.
+    bodies: Unpacking = Unpacking()
 
 
-class Result:
+class Result(Metadata):
     """
-    What is known of one task; nothing here blocks, except that a schema never seen is looked up once.
+    What is known of one task; nothing here blocks, except that a schema never seen is looked up once, and that a result
+    which was too large for the log is fetched from the payload store.
 
     Every property that decodes may raise the typed errors of its bytes; each decodes once, however often it is read.
     """
@@ -100,7 +111,7 @@ class Result:
         #: What the view does not cover, in words with the way to mend it; empty when it covers everything.
         self.uncovered: Final = uncovered
         self._value: Final = value
-        self._decoding: Final = decoding
+        self._decoding = decoding
         # Filled in when they are first asked for. Two threads may both decode, and find the same.
         self._head: tuple[Prefix, Payload] | None = None
         self._event: Event | None = None
@@ -128,6 +139,27 @@ class Result:
     def found(self) -> bool:
         """Whether any event of the task is known."""
         return self._value is not None
+
+    @property
+    def has_schema(self) -> bool:
+        """Whether the schema of its event is known to this process."""
+        return self._value is None or self._decoding.codec.is_known(self._value)
+
+    def find_schema(self) -> None:
+        """Look its schema up where it is not known; one that is not found is no error until something is read."""
+        if self._value is not None:
+            with suppress(RecordError, ServiceUnavailable):
+                self._decoding.codec.require(self._value)
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether reading it asks no service: its schema is known, and its payload is not kept outside of the log."""
+        if self._value is None:
+            return True
+        try:
+            return self.has_schema and self._decoded_head()[1].reference is None
+        except RecordError:
+            return True  # what is broken is found to be so without asking anybody
 
     def _decoded_head(self) -> tuple[Prefix, Payload]:
         if self._head is None:
@@ -175,7 +207,8 @@ class Result:
         The decoded payload, ``None`` when there is none; of a failed task its exception.
 
         Raises:
-            ContentTypeRefused, PayloadNotDecodable: See their names.
+            ContentTypeRefused, PayloadNotDecodable, PayloadTooLarge, PayloadMissing, PayloadStoreUnavailable: See
+                their names.
         """
         if self._result is _UNREAD:
             self._result = self.exception if self.state in states.EXCEPTION else self._payload()
@@ -187,7 +220,12 @@ class Result:
         if self._exception is None and self.state in states.EXCEPTION:
             event = self.event
             self._exception = revive(
-                event.exception, event.traceback, self._decoding.allowlist, self._decoding.serializers
+                event.exception,
+                event.traceback,
+                self._decoding.allowlist,
+                self._decoding.serializers,
+                accept=self._decoding.accept,
+                limits=self._decoding.limits,
             )
         return self._exception
 
@@ -225,9 +263,15 @@ class Result:
         msg = f"task {self.task_id!r} is {self.state}: not ready"
         raise NoResult(msg, task_id=self.task_id, state=self.state)
 
+    def value_or_exception(self) -> object:
+        """Do :meth:`value`, and return the exception of a task that failed or was revoked instead of raising it."""
+        if self.ready and self.state in states.PROPAGATE:
+            return self.exception
+        return self.value()
+
     def _outcome(self) -> object:
         if self.state in states.PROPAGATE:
-            raise self.exception or RemoteTaskError("unknown")
+            raise attach(self.exception or RemoteTaskError("unknown"), self.event.exception)
         payload = self._decoded_head()[1]
         if self.state != states.SUCCESS and payload.body is None and payload.reference is None:
             msg = f"task {self.task_id!r} ended as {self.state}, without a result"
@@ -236,9 +280,12 @@ class Result:
 
     def _payload(self) -> object:
         payload = self._decoded_head()[1]
-        if payload.body is None:
+        if payload.body is None and payload.reference is None:
             return None
-        return self._decoding.serializers.decode(payload.content_type, payload.body, accept=self._decoding.accept)
+        decoding = self._decoding
+        check_accepted(payload.content_type, decoding.accept)  # before anything is fetched or decompressed for it
+        body = decoding.bodies.body(payload)
+        return None if body is None else decoding.serializers.decode(payload.content_type, body)
 
     def _missing(self) -> UnknownTask | NotYetCovered:
         if self.basis is Basis.FULL:

@@ -1,4 +1,4 @@
-"""Writes tombstones: the log is told to forget a task. It never touches the view, which follows the log."""
+"""Writes tombstones and saved groups into the log. It never touches the view, which follows the log."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from streamresults.topic.sent import Sent, send
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from streamresults.events.codec import Codec
     from streamresults.topic.base import TopicWriter
 
 #: Seconds for a writer that is replaced to let go of what it has.
@@ -31,11 +32,35 @@ class Tombstones:
         self._open_writer: Final = open_writer
         self._lock: Final = Lock()
         self._writer: TopicWriter | None = None
+        self._schema_written = False
         self._closed = False
 
-    def write(self, task_id: str, partitions: Sequence[int], deadline: Deadline) -> list[Acknowledgement]:
+    def register_schema(self, codec: Codec, topic: str, deadline: Deadline) -> None:
+        """
+        Make sure that whoever meets our fingerprint can find the schema; before the first event that is written.
+
+        Raises:
+            PublishFailed: Not acknowledged in time.
+            ConfigurationError, ClientClosed: As :meth:`write` does.
+        """
+        if self._schema_written:
+            return
+        writer = self._opened(topic)
+        try:
+            send(writer, codec.fingerprint, codec.schema_json.encode(), deadline, topic=topic).wait(deadline)
+        except AppendFailed as exc:
+            msg = f"the schema was not written to {topic!r}: {exc}"
+            raise PublishFailed(msg, task_id="", written=exc.written) from exc
+        self._schema_written = True
+
+    def write(
+        self, task_id: str, partitions: Sequence[int], deadline: Deadline, value: bytes | None = None
+    ) -> list[Acknowledgement]:
         """
         Block until the brokers hold a task's tombstone in each of these partitions; return where, in their order.
+
+        Args:
+            value: Written instead of a tombstone.
 
         Raises:
             PublishFailed: Not acknowledged in time, in one of them at least.
@@ -43,11 +68,11 @@ class Tombstones:
             ClientClosed: It was closed.
         """
         writer = self._opened(task_id)
-        answers = self._ask(writer, task_id, partitions, deadline)
+        answers = self._ask(writer, (task_id, value), partitions, deadline)
         refused = [partition for partition in partitions if getattr(answers[partition].error, "written", None) is False]
         if refused and not deadline.passed():
             # A writer learns of partitions that were added only when it asks again: a new one asks at once.
-            answers |= self._ask(self._reopened(writer, task_id), task_id, refused, deadline)
+            answers |= self._ask(self._reopened(writer, task_id), (task_id, value), refused, deadline)
         for partition in partitions:
             error = answers[partition].error
             if error is not None:
@@ -56,20 +81,21 @@ class Tombstones:
         return [answers[partition] for partition in partitions]
 
     def _ask(
-        self, writer: TopicWriter, task_id: str, partitions: Sequence[int], deadline: Deadline
+        self, writer: TopicWriter, what: tuple[str, bytes | None], partitions: Sequence[int], deadline: Deadline
     ) -> dict[int, Acknowledgement]:
-        """Write one tombstone into each partition at the same time; return what became of each."""
+        """Write one record into each partition at the same time; return what became of each."""
+        task_id, value = what
         sent: dict[int, Sent | AppendFailed] = {}
         for partition in partitions:
             try:
-                sent[partition] = send(writer, task_id.encode(), None, deadline, partition=partition)
+                sent[partition] = send(writer, task_id.encode(), value, deadline, partition=partition)
             except AppendFailed as exc:  # refused at once
                 sent[partition] = exc
         return {partition: _answer(one, partition, deadline) for partition, one in sent.items()}
 
     def _opened(self, task_id: str) -> TopicWriter:
         if self._open_writer is None:
-            raise ConfigurationError("forgetting writes to the topic: set kafka_bootstrap")
+            raise ConfigurationError("forgetting and saving write to the topic: set kafka_bootstrap")
         with self._lock:
             if self._closed:
                 raise ClientClosed("the client is closed: open another one", task_id=task_id)

@@ -13,6 +13,7 @@ from streamresults.events.states import RANK_READY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from streamresults.client.followers import Follower
     from streamresults.store.base import Mark
     from streamresults.store.coverage import Coverage
 
@@ -138,6 +139,8 @@ class Watch:
         self.next_offset = -1
         #: Everybody who waits on this partition, by key.
         self.waiters: Final[dict[bytes, list[Waiter]]] = {}
+        #: Who wants every record of a key.
+        self.followers: Final[dict[bytes, list[Follower]]] = {}
         #: Those whose proof is missing.
         self.unproven: Final[set[Waiter]] = set()
         #: When the view was last found alive.
@@ -153,6 +156,11 @@ class Watch:
     def is_read(self) -> bool:
         """Whether the reader has an offset in this partition."""
         return self.next_offset >= 0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody waits on this partition or follows a task in it."""
+        return bool(self.waiters or self.followers)
 
     def everybody(self) -> list[Waiter]:
         """Return everybody who waits on this partition."""
@@ -170,7 +178,7 @@ class Watch:
             others.remove(waiter)
             if not others:
                 del self.waiters[waiter.key]
-        if not self.waiters:
+        if not self.wanted:
             self.idle_since = time.monotonic()
 
     def hurry(self) -> None:

@@ -17,7 +17,9 @@ from streamresults.client.waiter import Answer, Phase, Waiter, Watch
 from streamresults.errors import ClientClosed, MalformedRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from streamresults.client.followers import Follower
 
 #: Seconds that a partition is still read after its last waiter. Shorter pays the start of a read again and again,
 #: longer reads traffic that nobody waits for.
@@ -96,6 +98,7 @@ class Waits:
             # Struck out as well: a thread that has not noticed yet must not send them back to step 1.
             for waiter in self.everybody():
                 self.fail(waiter, ClientClosed("the client was closed", task_id=waiter.task_id))
+            self.end_followers(lambda: ClientClosed("the client was closed", task_id=""))
             self.lock.notify_all()
         return True
 
@@ -114,6 +117,36 @@ class Waits:
         except ValueError as exc:
             self.fail(waiter, MalformedRecord(f"task {waiter.task_id!r}: {exc}"))
 
+    # -- following ---------------------------------------------------------------------------------------------------
+
+    def follow(self, follower: Follower) -> None:
+        """Have every record of a key told; the lock is held."""
+        watch = self.watches.get(follower.partition)
+        if watch is None:
+            watch = self.watches[follower.partition] = Watch(follower.partition)
+        watch.followers.setdefault(follower.key, []).append(follower)
+        if watch.is_read:
+            follower.begin(watch.next_offset)
+
+    def unfollow(self, follower: Follower) -> None:
+        """Tell nothing more; harmless when that is so. Takes the lock."""
+        with self.lock:
+            watch = self.watches.get(follower.partition)
+            others = watch.followers.get(follower.key, []) if watch is not None else []
+            if watch is not None and follower in others:
+                others.remove(follower)
+                if not others:
+                    del watch.followers[follower.key]
+                if not watch.wanted:
+                    watch.idle_since = time.monotonic()
+
+    def end_followers(self, why: Callable[[], Exception]) -> None:
+        """Tell everybody who follows that nothing more will come; the lock is held."""
+        for watch in self.watches.values():
+            for followers in watch.followers.values():
+                for follower in followers:
+                    follower.end(why())
+
     # -- what is to be done -----------------------------------------------------------------------------------------
 
     def _register(self, waiter: Waiter, watch: Watch) -> None:
@@ -130,6 +163,9 @@ class Waits:
         for partition, offset in offsets.items():
             watch = self.watches[partition]
             watch.next_offset = offset
+            for followers in watch.followers.values():
+                for follower in followers:
+                    follower.begin(offset)
             for waiter in watch.everybody():
                 if waiter.through_topic:
                     waiter.reset_count += 1
@@ -166,7 +202,7 @@ class Waits:
         due = [watch.round_at for watch in self.watches.values() if watch.unproven]
         now = time.monotonic()
         # Nobody rings when the last waiter of a partition has gone, so those that are waited on are looked at as well.
-        due += [(now if w.waiters else w.idle_since) + _IDLE_AFTER for w in self.watches.values() if w.is_read]
+        due += [(now if w.wanted else w.idle_since) + _IDLE_AFTER for w in self.watches.values() if w.is_read]
         if self.rereads:
             due.append(self.rereads[0][0])
         return max(0.0, min(due) - now) if due else None
@@ -175,7 +211,7 @@ class Waits:
         """Return the partitions that somebody waits on and nobody reads; the lock is held."""
         # Asked at every registration: it ends at the first who waits through the topic, however many wait.
         unread = [watch for watch in self.watches.values() if not watch.is_read]
-        return [w for w in unread if any(x.through_topic for waiters in w.waiters.values() for x in waiters)]
+        return [w for w in unread if w.followers or any(x.through_topic for found in w.waiters.values() for x in found)]
 
     def doubtful(self) -> list[Watch]:
         """Return the partitions of which an older view was seen; the lock is held."""
@@ -184,7 +220,7 @@ class Waits:
     def idle(self) -> list[Watch]:
         """Return the partitions that are read and that nobody has waited on for a while; the lock is held."""
         now = time.monotonic()
-        return [w for w in self.watches.values() if w.is_read and not w.waiters and now - w.idle_since >= _IDLE_AFTER]
+        return [w for w in self.watches.values() if w.is_read and not w.wanted and now - w.idle_since >= _IDLE_AFTER]
 
     # -- everybody --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,83 @@
+"""What a set of tasks consists of: tasks and further sets, in an order. Nothing here asks anybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from streamresults.client.client import Client
+    from streamresults.client.handle import ResultHandle
+    from streamresults.client.result_set import ResultSet
+
+
+class Members:
+    """The members of a set. Not thread-safe while it is changed."""
+
+    def __init__(self, client: Client, members: Iterable[str | ResultHandle | ResultSet] = ()) -> None:
+        self._client: Final = client
+        self._members: list[ResultHandle | ResultSet] = []
+        self.update(members)
+
+    # -- members ----------------------------------------------------------------------------------------------------
+
+    def add(self, member: str | ResultHandle | ResultSet) -> None:
+        """Append a task or a set; one that is there already is there twice then."""
+        self._members.append(self._client.result(member) if isinstance(member, str) else member)
+
+    def update(self, members: Iterable[str | ResultHandle | ResultSet]) -> None:
+        """Append many."""
+        for member in members:
+            self.add(member)
+
+    def discard(self, member: str | ResultHandle | ResultSet) -> None:
+        """Take a member out wherever it stands; harmless when it is not there."""
+        wanted = self._client.result(member) if isinstance(member, str) else member
+        self._members = [one for one in self._members if one != wanted]
+
+    def remove(self, member: str | ResultHandle | ResultSet) -> None:
+        """
+        Do :meth:`discard`.
+
+        Raises:
+            KeyError: It is not there.
+        """
+        if member not in self:
+            raise KeyError(member)
+        self.discard(member)
+
+    def clear(self) -> None:
+        """Take every member out."""
+        self._members.clear()
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[ResultHandle | ResultSet]:
+        return iter(list(self._members))
+
+    def __getitem__(self, index: int) -> ResultHandle | ResultSet:
+        return self._members[index]
+
+    def __contains__(self, member: object) -> bool:
+        return (self._client.result(member) if isinstance(member, str) else member) in self._members
+
+    def __eq__(self, other: object) -> bool:
+        return self._members == other._members if isinstance(other, Members) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment] # it changes
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self._members)}>"
+
+    def handles(self) -> dict[str, ResultHandle]:
+        """Return every task of the set and of those in it once, by its id, in their order."""
+        found: dict[str, ResultHandle] = {}
+        for member in self._members:
+            if isinstance(member, Members):
+                for task_id, handle in member.handles().items():
+                    found.setdefault(task_id, handle)
+            else:
+                found.setdefault(member.task_id, member)
+        return found

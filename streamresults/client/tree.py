@@ -1,0 +1,165 @@
+"""Tasks that called each other: parents, children and what hangs below, from an id alone, in any process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from streamresults.client.snapshots import Snapshots
+from streamresults.errors import NotYetCovered, UnknownTask, WaitTimeout
+from streamresults.events.event import GROUP_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from streamresults.client.client import Client
+    from streamresults.client.handle import ResultHandle
+    from streamresults.client.result import Result
+
+#: Most tasks of one tree. Larger lets a task that calls itself for ever take all memory.
+TREE_MAX = 100_000
+
+
+class Node(NamedTuple):
+    """One task or saved group of a tree."""
+
+    result: Result
+    #: How many calls it is below the task that was asked about.
+    depth: int
+    #: The task or group that it hangs below; empty for the first one.
+    below: str
+
+
+class Graph:
+    """What hangs below a task, read level by level; an immutable picture of one moment."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = tuple(nodes)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    @property
+    def edges(self) -> list[tuple[str, str]]:
+        """Who called whom."""
+        return [(node.below, node.result.task_id) for node in self.nodes if node.below]
+
+    def to_dot(self) -> str:
+        """Return the tree in Graphviz's language: a node for each task, with its state."""
+        lines = ["digraph tasks {"]
+        for node in self.nodes:
+            result = node.result
+            label = "\\n".join(_quoted(part) for part in (result.name, result.task_id, result.state) if part)
+            lines.append(f'  "{_quoted(result.task_id)}" [label="{label}"];')
+        lines += [f'  "{_quoted(caller)}" -> "{_quoted(called)}";' for caller, called in self.edges]
+        return "\n".join([*lines, "}"])
+
+
+def _quoted(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def read_tree(client: Client, task_id: str) -> Graph:
+    """
+    Read a task and all that hangs below it, one round trip for each level; a task that hangs twice is read once.
+
+    Raises:
+        StoreUnavailable, ClientClosed: See their names.
+    """
+    nodes: list[Node] = []
+    seen = {task_id}
+    level = [(task_id, "")]
+    depth = 0
+    while level and len(nodes) < TREE_MAX:
+        found = client.lookup_many([one for one, _ in level])
+        nodes += [Node(result, depth, below) for result, (_, below) in zip(found, level, strict=True)]
+        level = []
+        for result in found:
+            for child in result.child_ids:
+                if child not in seen:
+                    seen.add(child)
+                    level.append((child, result.task_id))
+        depth += 1
+    return Graph(nodes)
+
+
+class Kin(Snapshots):
+    """The face of a tree for a handle."""
+
+    __slots__ = ()
+
+    @property
+    def parent(self) -> ResultHandle | None:
+        """The task that called this one; ``None`` where nobody is known to have done so."""
+        found = self._snapshot_or_none()
+        return self._client.result(found.parent_id) if found is not None and found.parent_id else None
+
+    @property
+    def root(self) -> ResultHandle | None:
+        """The first of the ancestors that this one's event names; ``None`` for none."""
+        found = self._snapshot_or_none()
+        return self._client.result(found.root_id) if found is not None and found.root_id else None
+
+    @property
+    def children(self) -> list[ResultHandle]:
+        """The tasks that this one called, as its event names them; members of its groups stand in their order."""
+        found = self._snapshot_or_none()
+        ids = found.child_ids if found is not None else ()
+        return [self._client.result(one) for child in ids for one in self._members(child)]
+
+    def _members(self, child: str) -> tuple[str, ...]:
+        if not child.startswith(GROUP_PREFIX):
+            return (child,)
+        try:
+            return self._client.lookup(child).child_ids
+        except NotYetCovered:
+            return ()
+
+    def graph(self) -> Graph:
+        """Return the tree below this task; see :class:`Graph`."""
+        return read_tree(self._client, self.task_id)
+
+    def iterdeps(self, *, intermediate: bool = False) -> Iterator[tuple[ResultHandle | None, ResultHandle]]:
+        """
+        Give (caller, task) for this task, whose caller is ``None``, and for all below it, level by level.
+
+        Raises:
+            WaitTimeout: A task has not ended, so that what it calls is not known; not with ``intermediate``.
+            UnknownTask: Nothing is known of one; the same.
+        """
+        for node in self._nodes(intermediate=intermediate):
+            caller = self._client.result(node.below) if node.below else None
+            yield caller, self._client.result(node.result.task_id)
+
+    def collect(self, *, intermediate: bool = False) -> Iterator[tuple[ResultHandle, object]]:
+        """
+        Give (task, value) for this task and all below it; of one that failed the value is its exception.
+
+        Raises:
+            WaitTimeout, UnknownTask: As :meth:`iterdeps` does.
+        """
+        for node in self._nodes(intermediate=intermediate):
+            found = node.result
+            yield self._client.result(found.task_id), found.result if found.found else None
+
+    def _nodes(self, *, intermediate: bool) -> Iterator[Node]:
+        for node in self.graph():
+            result = node.result
+            if not intermediate and not result.found:
+                msg = f"the tree below {self.task_id!r} is not complete: nothing is known of {result.task_id!r}"
+                raise UnknownTask(msg, task_id=result.task_id)
+            if not intermediate and not result.ready:
+                msg = f"the tree below {self.task_id!r} is not complete: {result.task_id!r} is {result.state}"
+                raise WaitTimeout(msg, task_id=result.task_id, state=result.state)
+            yield node
+
+    def leaf(self) -> ResultHandle:
+        """Return the last task of the chain that begins with this one: the first child of the first child."""
+        handle: ResultHandle = self._client.result(self.task_id)
+        seen = {handle.task_id}
+        while (children := handle.children) and children[0].task_id not in seen:
+            handle = children[0]
+            seen.add(handle.task_id)
+        return handle
