@@ -5,16 +5,16 @@ a record.
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import enum
+import functools
 import importlib
 import sys
 import types
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from streamresults.errors import ConfigurationError, StreamResultsError
 from streamresults.events.builtin_fields import BUILTIN_EXCEPTIONS
+from streamresults.events.decisions import NO_NAME, Decisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,9 +31,35 @@ _CONTROL: Final = (
     GeneratorExit,
     SystemExit,
     KeyboardInterrupt,
-    asyncio.CancelledError,
-    concurrent.futures.CancelledError,
 )
+
+#: Control exceptions of libraries and worker frameworks, by name as none of them is imported here; subclasses as well.
+#: In a client that is itself a task of such a framework they would steer that task.
+_CONTROL_NAMES: Final = frozenset(
+    {
+        ("asyncio.exceptions", "CancelledError"),
+        ("concurrent.futures._base", "CancelledError"),
+        ("celery.exceptions", "TaskPredicate"),
+        ("celery.exceptions", "Ignore"),
+        ("celery.exceptions", "Reject"),
+        ("celery.exceptions", "Retry"),
+        ("billiard.exceptions", "SoftTimeLimitExceeded"),
+        ("dramatiq.errors", "Retry"),
+        ("huey.exceptions", "CancelExecution"),
+        ("huey.exceptions", "RetryTask"),
+        ("arq.worker", "Retry"),
+        ("arq.worker", "RetryJob"),
+        ("rq.job", "Retry"),
+        ("rq.timeouts", "BaseTimeoutException"),
+        ("taskiq.exceptions", "NoResultError"),
+        ("taskiq.exceptions", "TaskRejectedError"),
+    }
+)
+
+#: Classes that code has listed, for every allowlist of the process.
+_BY_CODE: Final[dict[tuple[str, str], type[BaseException]]] = {}
+
+_Exception = TypeVar("_Exception", bound=type[BaseException])
 
 _MODULE_DICT: Final[Callable[[types.ModuleType], dict[str, object]]] = vars(types.ModuleType)["__dict__"].__get__
 
@@ -49,9 +75,27 @@ class Decision(enum.StrEnum):
     REFUSED = "refused"
 
 
+def allow(cls: _Exception) -> _Exception:
+    """
+    List an exception class in every client of this process, at once; also a decorator.
+
+    Example::
+
+        @streamresults.allow
+        class CardDeclined(Exception): ...
+
+    Raises:
+        ConfigurationError: It is not an exception class, has no importable name, or must never be rebuilt.
+    """
+    found = _exception_class(cls, cls)
+    _check(found, cls, _CONTROL)
+    _BY_CODE[found.__module__, found.__qualname__] = found
+    return cls
+
+
 class ExceptionAllowlist:
     """
-    The registry (module, qualified name) -> exception class, fixed once built.
+    The registry (module, qualified name) -> exception class: what it was built of, and what :func:`allow` has listed.
 
     Entries are exception classes, ``"module:QualifiedName"``, or ``"module:*"`` for every exception class that the
     module itself defines. The ordinary builtin exceptions are listed unless ``builtins`` is false; TimeoutError never
@@ -78,9 +122,13 @@ class ExceptionAllowlist:
     ) -> None:
         self._never: tuple[type[BaseException], ...] = (*_CONTROL, *never)
         self._classes: dict[tuple[str, str], type[BaseException]] = {}
+        #: The entry that listed a class, for people; the default list has none.
+        self._entries: dict[tuple[str, str], str] = {}
+        #: What was decided about records.
+        self.decisions: Final = Decisions()
         if builtins:
             for cls in BUILTIN_EXCEPTIONS:
-                if not self._reason_against(cls):
+                if not _reason_against(cls, self._never):
                     self._classes[cls.__module__, cls.__qualname__] = cls
         given: object = entries
         if isinstance(given, str):
@@ -92,14 +140,16 @@ class ExceptionAllowlist:
 
     def __contains__(self, cls: object) -> bool:
         """Tell whether exactly this class would be rebuilt."""
-        return any(cls is listed for listed in self._classes.values())
+        return any(cls is listed for listed in (*self._classes.values(), *self._by_code().values()))
 
     def __len__(self) -> int:
         return len(self._classes)
 
     def find(self, module: str, qualname: str) -> type[BaseException] | None:
-        """Return the class listed under exactly these names, by one look into a dict."""
-        return self._classes.get((module, qualname)) if _are_names(module, qualname) else None
+        """Return the class listed under exactly these names, by one look into a dict: only names are keys of it."""
+        if type(module) is not str or type(qualname) is not str:
+            return None
+        return self._classes.get((module, qualname)) or self._listed_by_code(module, qualname)
 
     def decide(self, module: str, qualname: str) -> Decision:
         """
@@ -107,29 +157,98 @@ class ExceptionAllowlist:
 
         A worker asks too, to learn when it publishes that nobody will rebuild what it raises.
         """
+        if self.find(module, qualname) is not None:
+            return Decision.ALLOWED
         if not _are_names(module, qualname):
             return Decision.NOT_LISTED
-        if (module, qualname) in self._classes:
-            return Decision.ALLOWED
         return Decision.REFUSED if _is_loaded_impostor(module, qualname) else Decision.NOT_LISTED
 
-    def _add(self, cls: type[BaseException], entry: object) -> None:
-        reason = self._reason_against(cls)
-        if not reason and not _are_names(cls.__module__, cls.__qualname__):
-            reason = "has no importable name; define it at the top of a module"
-        if reason:
-            message = f"exception allowlist: {_shown(entry)} {reason}"
-            raise ConfigurationError(message)
-        self._classes[cls.__module__, cls.__qualname__] = cls
+    def judge(self, module: str, qualname: str) -> Decision:
+        """Decide about a record that was read, count it, and say once how an unlisted type would be listed."""
+        return self._noted(module, qualname, "is on no allowlist here: it stays a RemoteTaskError")
 
-    def _reason_against(self, cls: type[BaseException]) -> str:
-        if cls is TimeoutError:
-            return "must never be rebuilt: a remote timeout would be mistaken for one of ours"
-        if not issubclass(cls, Exception) or issubclass(cls, self._never):
-            return "must never be rebuilt: it controls the process or the framework that raises it"
-        if issubclass(cls, StreamResultsError):
-            return "must never be rebuilt: a remote error would be mistaken for one of ours"
-        return ""
+    def judge_published(self, module: str, qualname: str) -> Decision:
+        """Do the same for an exception that this process publishes: whether clients list it, it cannot know."""
+        return self._noted(module, qualname, "is on no allowlist here; clients without it get a RemoteTaskError")
+
+    def rule(self, module: str, qualname: str) -> str:
+        """Return the rule that decides about a name, in words, for people."""
+        if not _are_names(module, qualname):
+            return f"no class is named so: names are dotted identifiers of at most {NAME_MAX} characters"
+        if (module, qualname) in self._classes:
+            entry = self._entries.get((module, qualname))
+            return f"listed by {entry}" if entry else "on the default list: an ordinary builtin exception"
+        if self._listed_by_code(module, qualname) is not None:
+            return "listed by code, with streamresults.allow"
+        if _is_loaded_impostor(module, qualname):
+            return "loaded here, and not an exception class"
+        reason = _reason_by_name(module, qualname, self._never)
+        return reason or "no entry names it"
+
+    def may_be_listed(self, module: str, qualname: str) -> bool:
+        """Tell whether an entry could list such a name: it is one, and no rule forbids it."""
+        return _are_names(module, qualname) and not _reason_by_name(module, qualname, self._never)
+
+    def _noted(self, module: str, qualname: str, why: str) -> Decision:
+        decision = self.decide(module, qualname)
+        if decision is not Decision.NOT_LISTED:
+            self.decisions.count((module, qualname), decision)
+            return decision
+        names = (module, qualname) if _are_names(module, qualname) else NO_NAME
+        self.decisions.count(names, decision)
+        if names is not NO_NAME and not self.decisions.was_told(names) and self.may_be_listed(module, qualname):
+            self.decisions.tell(names, why)
+        return decision
+
+    def _by_code(self) -> dict[tuple[str, str], type[BaseException]]:
+        return {names: cls for names, cls in _BY_CODE.items() if not _reason_against(cls, self._never)}
+
+    def _listed_by_code(self, module: str, qualname: str) -> type[BaseException] | None:
+        cls = _BY_CODE.get((module, qualname))
+        if cls is None or len(self._never) == len(_CONTROL):
+            return cls
+        return None if _reason_against(cls, self._never) else cls
+
+    def _add(self, cls: type[BaseException], entry: object) -> None:
+        _check(cls, entry, self._never)
+        self._classes[cls.__module__, cls.__qualname__] = cls
+        self._entries[cls.__module__, cls.__qualname__] = _shown(entry)
+
+
+def _check(cls: type[BaseException], entry: object, never: tuple[type[BaseException], ...]) -> None:
+    reason = _reason_against(cls, never)
+    if not reason and not _are_names(cls.__module__, cls.__qualname__):
+        reason = "has no importable name; define it at the top of a module"
+    if reason:
+        message = f"exception allowlist: {_shown(entry)} {reason}"
+        raise ConfigurationError(message)
+
+
+def _reason_against(cls: type[BaseException], never: tuple[type[BaseException], ...]) -> str:
+    if cls is TimeoutError:
+        return "must never be rebuilt: a remote timeout would be mistaken for one of ours"
+    by_name = not _CONTROL_NAMES.isdisjoint((base.__module__, base.__qualname__) for base in cls.__mro__)
+    if not issubclass(cls, Exception) or issubclass(cls, never) or by_name:
+        return "must never be rebuilt: it controls the process or the framework that raises it"
+    if issubclass(cls, StreamResultsError):
+        return "must never be rebuilt: a remote error would be mistaken for one of ours"
+    return ""
+
+
+@functools.lru_cache(maxsize=1024)
+def _reason_by_name(module: str, qualname: str, never: tuple[type[BaseException], ...]) -> str:
+    """Return why a name can be on no list, as far as that is known without importing anything."""
+    for cls in (*BUILTIN_EXCEPTIONS, *never, *_own_errors()):
+        if (cls.__module__, cls.__qualname__) == (module, qualname):
+            return _reason_against(cls, never)
+    return "must never be rebuilt: it controls a worker framework" if (module, qualname) in _CONTROL_NAMES else ""
+
+
+def _own_errors() -> list[type[BaseException]]:
+    found: list[type[BaseException]] = [StreamResultsError]
+    for cls in found:  # grows while it is walked
+        found += cls.__subclasses__()
+    return found
 
 
 def _resolve(entry: type[BaseException] | str) -> list[type[BaseException]]:

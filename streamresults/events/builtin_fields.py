@@ -65,7 +65,7 @@ _FIELDS: Final[dict[type[BaseException], dict[str, _Check]]] = {
         "offset": _is_column,
         "end_offset": _is_column,
     },
-    ImportError: {"msg": _is_str, "name": _is_str, "path": _is_str},
+    ImportError: {"msg": _anything, "name": _is_str, "path": _is_str},
     AttributeError: {"name": _is_str},
     NameError: {"name": _is_str},
     SystemExit: {"code": _anything},

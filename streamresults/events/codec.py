@@ -27,6 +27,7 @@ from streamresults.errors import (
     TruncatedRecord,
     UnknownFingerprint,
 )
+from streamresults.events.bounds import FIELDS_MAX, FREE_BYTES, TooMany, walker
 from streamresults.events.event import NO_PAYLOAD, TASK_ID_MAX_BYTES, Event, ExceptionNode, Payload, Prefix, Reference
 from streamresults.events.schema import HEAD_FIELDS, PREFIX_FIELDS, first_fields, released_versions
 from streamresults.events.shortcuts import encode_plain, rank_and_expiry
@@ -49,6 +50,9 @@ _MICROSECONDS_MIN: Final = -62_135_596_800_000_000
 _MICROSECONDS_MAX: Final = 253_402_300_799_999_999
 #: Longest state. A state is a word that people type and that every tool prints; smaller would refuse real ones.
 _STATE_MAX: Final = 128
+
+#: Bytes of the largest record that is looked into, when no setting says otherwise.
+RECORD_MAX: Final = 4_194_304
 
 _write: Final = fastavro.schemaless_writer
 _read: Final = fastavro.schemaless_reader
@@ -73,6 +77,8 @@ class _Version:
         self.fingerprint = schema_fingerprint(definition)
         self.whole = _schema(definition)
         self.head = _schema(first_fields(definition, HEAD_FIELDS))
+        self.walk_whole = walker(self.whole)
+        self.walk_head = walker(self.head)
 
 
 @cache
@@ -89,15 +95,17 @@ class Codec:
     Args:
         resolve: Finds the JSON of a schema by its fingerprint, ``None`` when nobody has it; called at most once for
             each fingerprint that it finds. May block and may raise :class:`~streamresults.errors.TopicUnavailable`.
+        record_max: Bytes of the largest record that is looked into; see the setting of that name.
     """
 
-    def __init__(self, resolve: Resolve | None = None) -> None:
+    def __init__(self, resolve: Resolve | None = None, *, record_max: int = RECORD_MAX) -> None:
         versions = _built_in()
         self._newest: Final = versions[-1]
         self._prefix: Final = _schema(first_fields(self._newest.definition, PREFIX_FIELDS))
         self._header: Final = MAGIC + self._newest.fingerprint
         self._known: Final = {version.fingerprint: version for version in versions}
         self._resolve = resolve
+        self._record_max: Final = record_max
 
     @property
     def fingerprint(self) -> bytes:
@@ -144,7 +152,7 @@ class Codec:
             TopicUnavailable: The place to look for its schema cannot be reached.
         """
         quick = rank_and_expiry(self._header, key, value)
-        if quick is not None:
+        if quick is not None and len(value) <= self._record_max:
             return quick
         prefix = self.decode_prefix(value)
         check_key(task_id, prefix)
@@ -183,6 +191,8 @@ class Codec:
             BadMagic, UnknownFingerprint, TruncatedRecord, MalformedRecord: See their names.
         """
         version = self._version(value)
+        if len(value) > FREE_BYTES:
+            _check_bounds(value, version.walk_head)
         reader_schema = None if version is self._newest else self._newest.head
         datum = _datum(_body(value), version.head, "payload", reader_schema)
         return _prefix(datum), _payload(datum["payload"])
@@ -195,6 +205,8 @@ class Codec:
             BadMagic, UnknownFingerprint, TruncatedRecord, TrailingBytes, MalformedRecord: See their names.
         """
         version = self._version(value)
+        if len(value) > FREE_BYTES:
+            _check_bounds(value, version.walk_whole)
         source = _body(value)
         reader_schema = None if version is self._newest else self._newest.whole
         datum = _datum(source, version.whole, "body", reader_schema)
@@ -206,6 +218,9 @@ class Codec:
 
     def _version(self, value: bytes) -> _Version:
         written_with = fingerprint_of(value)
+        if len(value) > self._record_max:
+            msg = f"the record has {len(value)} bytes, more than the {self._record_max} of record_max"
+            raise MalformedRecord(msg)
         version = self._known.get(written_with) or self._find(written_with)
         if version is None:
             msg = (
@@ -288,6 +303,14 @@ def _bad_magic(value: bytes) -> BadMagic:
 
 def _reason(exc: BaseException) -> str:
     return f"{type(exc).__name__}: {exc}"[:300]
+
+
+def _check_bounds(value: bytes, walk: Callable[[bytes, int], None]) -> None:
+    try:
+        walk(value, _BODY)
+    except TooMany:
+        msg = f"a record of {len(value)} bytes holds more than {FIELDS_MAX} fields inside of arrays"
+        raise MalformedRecord(msg) from None
 
 
 def _body(value: bytes) -> BytesIO:
@@ -404,13 +427,28 @@ def _check_ranges(event: Event) -> None:
     if event.expires_after_ms < 0:
         msg = f"expires_after_ms is {event.expires_after_ms}, less than 0"
         raise ValueError(msg)
+    if not (
+        _INT_MIN <= event.attempt <= _INT_MAX
+        and _INT_MIN <= event.group_index <= _INT_MAX
+        and _INT_MIN <= event.chord_size <= _INT_MAX
+        and _INT_MIN <= event.retries <= _INT_MAX
+        and _MICROSECONDS_MIN <= event.occurred_at_us <= _MICROSECONDS_MAX
+        and _MICROSECONDS_MIN <= event.started_at_us <= _MICROSECONDS_MAX
+    ):
+        _refuse_number(event)
+    if not event.exception:
+        return
+    for number, node in enumerate(event.exception):
+        for index in (node.cause, node.context, *node.members, *(frame.line for frame in node.frames)):
+            _check_range(f"a number in exception[{number}]", index, _INT_MIN, _INT_MAX)
+
+
+def _refuse_number(event: Event) -> None:
+    """Say which number is out of its range."""
     for name in ("attempt", "group_index", "chord_size", "retries"):
         _check_range(name, getattr(event, name), _INT_MIN, _INT_MAX)
     for name in ("occurred_at_us", "started_at_us"):
         _check_range(name, getattr(event, name), _MICROSECONDS_MIN, _MICROSECONDS_MAX)
-    for number, node in enumerate(event.exception):
-        for index in (node.cause, node.context, *node.members, *(frame.line for frame in node.frames)):
-            _check_range(f"a number in exception[{number}]", index, _INT_MIN, _INT_MAX)
 
 
 def _check_range(name: str, value: int, least: int, most: int) -> None:

@@ -9,36 +9,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamresults.events.builtin_fields import read_fields
 from streamresults.events.event import REPR, ExceptionNode, NamedValue
+from streamresults.events.limits import LIMITS
+from streamresults.events.slots import read_slots
 from streamresults.events.tracebacks import format_traceback, read_frames
 from streamresults.events.untrusted import Scissors, safe_repr, safe_str
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from streamresults.events.limits import Limits
     from streamresults.events.payloads import Serializer
 
-#: Exceptions of one record: the chain and the members of groups. Fewer would cut real task groups; more would let one
-#: failure outweigh a thousand results, and nobody reads the hundredth cause.
-NODES_MAX: Final = 128
-#: Arguments, and attributes, of one exception. A well-meant exception has a handful; beyond, it carries a data set.
-ARGS_MAX: Final = 64
-ATTRIBUTES_MAX: Final = 64
-#: Notes of one exception: enough for one per retry, too few for a loop that adds one per row.
-NOTES_MAX: Final = 64
 #: Classes along the method resolution order: deeper hierarchies are generated, and only matched by name.
 BASES_MAX: Final = 64
-#: Characters of a message or a note. Smaller would cut compiler and database errors, larger is an attachment.
-MESSAGE_MAX: Final = 16_384
 #: Characters of a module, class or attribute name: more would be refused by every reader.
 NAME_MAX: Final = 256
-#: Bytes of one encoded argument, attribute or field; a larger one is replaced by its shortened repr.
-VALUE_MAX: Final = 65_536
 #: Characters of the repr that stands for a value.
 REPR_MAX: Final = 1024
-#: Bytes of all of it together, without the formatted traceback. Larger would not fit beside a traceback
-#: and a payload into the one megabyte that a topic takes by default: then the failure itself could not be published.
-TOTAL_MAX: Final = 393_216
-
 #: Not attributes but Python's notes, and what reviving adds.
 _NOT_ATTRIBUTES: Final = frozenset({"__notes__", "remote_traceback"})
 
@@ -54,30 +41,34 @@ _MODULE: Final = type.__dict__["__module__"].__get__
 _QUALNAME: Final = type.__dict__["__qualname__"].__get__
 
 
-def capture(exc: BaseException, serializer: Serializer) -> tuple[tuple[ExceptionNode, ...], str]:
+def capture(
+    exc: BaseException, serializer: Serializer, limits: Limits = LIMITS
+) -> tuple[tuple[ExceptionNode, ...], str]:
     """
     Turn an exception, its chain and its group members into data. Never raises.
 
     Args:
         exc: What the task raised.
         serializer: Encodes arguments, attributes and fields; what it cannot encode is recorded as its repr.
+        limits: How much is kept; what is cut is marked.
 
     Returns:
         The nodes, ``exc`` at index 0, and the formatted traceback with its chain.
     """
     try:
-        nodes = _Capture(serializer).run(exc)
+        nodes = _Capture(serializer, limits).run(exc)
     except Exception:  # noqa: BLE001 - a stack or memory nearly used up: the failure is still reported, by name
         nodes = (ExceptionNode(module="", qualname=str(_QUALNAME(type(exc)))[:NAME_MAX], truncated=True),)
-    return nodes, format_traceback(exc)
+    return nodes, format_traceback(exc, limits.traceback)
 
 
 class _Capture:
     """One run: numbers exceptions as it meets them, breadth first, so that a cut takes the remotest ones."""
 
-    def __init__(self, serializer: Serializer) -> None:
+    def __init__(self, serializer: Serializer, limits: Limits) -> None:
         self._serializer = serializer
-        self._scissors = Scissors(TOTAL_MAX)
+        self._limits = limits
+        self._scissors = Scissors(limits.total)
         self._queue: list[BaseException] = []
         self._index: dict[int, int] = {}
 
@@ -94,7 +85,7 @@ class _Capture:
         index = self._index.get(id(exc))
         if index is not None:
             return index
-        if len(self._queue) >= NODES_MAX:
+        if len(self._queue) >= self._limits.chain:
             self._scissors.has_cut = True
             return -1
         self._queue.append(exc)
@@ -102,28 +93,29 @@ class _Capture:
         return len(self._queue) - 1
 
     def _node(self, exc: BaseException) -> ExceptionNode:
-        scissors = self._scissors
+        scissors, limits = self._scissors, self._limits
         scissors.has_cut = False
         cls = type(exc)
         is_group = issubclass(cls, BaseExceptionGroup)
         cause, context = self._number(_CAUSE(exc)), self._number(_CONTEXT(exc))
-        members = [self._number(member) for member in _MEMBERS(exc)] if is_group else []
+        members = scissors.items(_MEMBERS(exc), limits.children) if is_group else []
+        numbers = [self._number(member) for member in members]
         return ExceptionNode(
             module=self._name(_MODULE(cls), free=True),
             qualname=self._name(_QUALNAME(cls), free=True),
             bases=tuple(self._type_name(base) for base in scissors.items(_MRO(cls)[:-1], BASES_MAX)),
-            message=scissors.text(safe_str(exc), MESSAGE_MAX),
+            message=scissors.text(safe_str(exc), limits.message),
             # Before the values, which may take all the room that is left: where it broke says more.
-            frames=read_frames(_TRACEBACK(exc), scissors),
+            frames=read_frames(_TRACEBACK(exc), scissors, limits.frames),
             # A group's arguments are its message, a field, and its members, which are nodes.
-            arguments=() if is_group else self._values((("", value) for value in _ARGS(exc)), ARGS_MAX),
-            fields=self._values(read_fields(exc), ARGS_MAX),
-            attributes=self._values(self._attributes(exc), ATTRIBUTES_MAX),
+            arguments=() if is_group else self._values((("", value) for value in _ARGS(exc)), limits.arguments),
+            fields=self._values(read_fields(exc), limits.arguments),
+            attributes=self._values(self._attributes(exc), limits.attributes),
             notes=self._notes(exc),
             cause=cause,
             context=context,
             suppress_context=bool(_SUPPRESS(exc)),
-            members=tuple(index for index in members if index >= 0),
+            members=tuple(index for index in numbers if index >= 0),
             truncated=scissors.has_cut,
         )
 
@@ -134,7 +126,7 @@ class _Capture:
         return f"{self._name(_MODULE(cls))}:{self._name(_QUALNAME(cls))}"
 
     def _attributes(self, exc: BaseException) -> list[tuple[str, object]]:
-        attributes: dict[Any, object] = dict(_DICT(exc))
+        attributes: dict[Any, object] = {**_DICT(exc), **dict(read_slots(exc))}
         return [item for item in attributes.items() if type(item[0]) is str and item[0] not in _NOT_ATTRIBUTES]
 
     def _values(self, pairs: Iterable[tuple[str, object]], limit: int) -> tuple[NamedValue, ...]:
@@ -145,7 +137,7 @@ class _Capture:
             data = self._serializer.encode(value, path=name or "argument")
         except BaseException:  # noqa: BLE001 - foreign code runs: a registered serializer, the value's metaclass
             data = None
-        if type(data) is bytes and self._scissors.fits(data, VALUE_MAX):
+        if type(data) is bytes and self._scissors.fits(data, self._limits.value):
             return NamedValue(name=name, content_type=self._serializer.content_type, data=data)
         if data is not None:
             self._scissors.has_cut = True
@@ -156,5 +148,6 @@ class _Capture:
         if type(notes) is not list:
             return ()
         return tuple(
-            self._scissors.text(safe_str(note), MESSAGE_MAX) for note in self._scissors.items(notes, NOTES_MAX)
+            self._scissors.text(safe_str(note), self._limits.message)
+            for note in self._scissors.items(notes, self._limits.notes)
         )

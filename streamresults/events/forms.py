@@ -7,6 +7,7 @@ the form ``map``, a list of pairs; so is a user's dict with a key that begins wi
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from streamresults.errors import PayloadNotDecodable
@@ -31,6 +32,10 @@ SEQUENCES: Final[dict[str, type[tuple[Any, ...] | set[Any] | frozenset[Any]]]] =
     "set": set,
     "frozenset": frozenset,
 }
+
+#: Members of a set, or keys of a map, that may share one hash. Values of honest data hardly ever do; integers beyond
+#: 64 bits can be chosen to, and then every further one costs as much as all before it.
+ALIKE_MAX: Final = 64
 
 _ATOMS: Final = frozenset({str, int, float, bool, type(None), bytes})
 _CONTAINERS: Final = frozenset({list, dict, tuple})
@@ -66,12 +71,26 @@ def _lift_form(key: str, content: Any, size: int) -> object:
         message = "a form is unknown, broken or stands beside other keys"
         raise PayloadNotDecodable(message)
     lift(content)
+    if name == "tuple":
+        return tuple(content)
     if name in SEQUENCES:
+        _check_hashes(content)
         return SEQUENCES[name](content)
     if name == "map":
-        return dict(_pairs(content))
+        pairs = list(_pairs(content))
+        _check_hashes([key for key, _ in pairs])
+        return dict(pairs)
     message = "a form is unknown; a newer release may have written it"
     raise PayloadNotDecodable(message)
+
+
+def _check_hashes(members: list[Any]) -> None:
+    """Refuse members that were chosen to collide, before a set is made of them."""
+    if len(members) <= ALIKE_MAX:
+        return
+    if max(Counter(map(hash, members)).values()) > ALIKE_MAX:
+        message = f"a form is broken: more than {ALIKE_MAX} of its members share one hash"
+        raise PayloadNotDecodable(message)
 
 
 def _pairs(content: list[Any]) -> Iterator[tuple[Any, Any]]:

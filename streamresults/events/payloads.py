@@ -130,9 +130,7 @@ class SerializerRegistry:
             ContentTypeRefused: Not on the accept list, or unknown; the bytes were not looked at.
             PayloadNotDecodable: The bytes are not what the content type says.
         """
-        if accept is not None and content_type not in accept:
-            message = f"content type {content_type[:100]!r} is not accepted; accepted: {', '.join(sorted(accept))}"
-            raise ContentTypeRefused(message, content_type=content_type)
+        check_accepted(content_type, accept)
         serializer = self.by_content_type(content_type)
         try:
             return serializer.decode(data)
@@ -142,6 +140,18 @@ class SerializerRegistry:
             # A registered serializer of somebody else's: whatever it raises, only this payload is bad.
             message = f"not {content_type}: {type(exc).__name__}"
             raise PayloadNotDecodable(message) from exc
+
+
+def check_accepted(content_type: str, accept: frozenset[str] | None) -> None:
+    """
+    Check a content type against an accept list, before anything is done with the bytes.
+
+    Raises:
+        ContentTypeRefused: Not on the list.
+    """
+    if accept is not None and content_type not in accept:
+        message = f"content type {content_type[:100]!r} is not accepted; accepted: {', '.join(sorted(accept))}"
+        raise ContentTypeRefused(message, content_type=content_type)
 
 
 def default_registry() -> SerializerRegistry:

@@ -13,18 +13,18 @@ from streamresults.errors import RemoteTaskError, SecurityError
 from streamresults.events.allowlist import NAME_MAX, Decision
 from streamresults.events.builtin_fields import builtin_base, reserved_names, set_field
 from streamresults.events.event import REPR, ExceptionNode, NamedValue
+from streamresults.events.limits import LIMITS
+from streamresults.events.slots import slots_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from streamresults.events.allowlist import ExceptionAllowlist
+    from streamresults.events.limits import Limits
     from streamresults.events.payloads import SerializerRegistry
 
-#: Nodes of a record that are looked at: more than :func:`~streamresults.events.exceptions.capture` writes, so that a
-#: later release may write more; few enough for nested groups not to use up the stack.
-NODES_MAX: Final = 256
-#: Values of one kind on one node; the same reasons.
-VALUES_MAX: Final = 256
+#: Classes along the recorded method resolution order: twice as many as are written.
+_BASES_MAX: Final = 128
 #: Characters of a refused record's arguments in the message of its SecurityError.
 _SHOWN_MAX: Final = 200
 
@@ -65,6 +65,7 @@ def revive(
     registry: SerializerRegistry,
     *,
     accept: frozenset[str] | None = None,
+    limits: Limits = LIMITS,
 ) -> BaseException:
     """
     Return the exception that a record stands for, to be raised or looked at. Never raises.
@@ -75,6 +76,7 @@ def revive(
         allowlist: The classes that may be rebuilt.
         registry: Decodes arguments, attributes and fields.
         accept: Content types that may be decoded; ``None`` for every registered one.
+        limits: What a writer keeps; twice as much is looked at, so that writers may grow first.
 
     Returns:
         An instance of the listed class; else a RemoteTaskError with every recorded field; a SecurityError when the
@@ -82,7 +84,7 @@ def revive(
     """
     text = traceback_text if type(traceback_text) is str else ""
     try:
-        return _Revival(nodes, text, allowlist, registry, accept).run()
+        return _Revival(nodes, text, allowlist, registry, accept=accept, limits=limits).run()
     except Exception:  # noqa: BLE001 - a record that is no record, or a stack nearly used up: that task's own trouble
         return RemoteTaskError("unknown", remote_traceback=text)
 
@@ -96,12 +98,15 @@ class _Revival:
         traceback_text: str,
         allowlist: ExceptionAllowlist,
         registry: SerializerRegistry,
+        *,
         accept: frozenset[str] | None,
+        limits: Limits,
     ) -> None:
         if type(nodes) not in (tuple, list) or not nodes or any(type(node) is not ExceptionNode for node in nodes):
             message = "not a record of an exception"
             raise TypeError(message)
-        self._nodes = tuple(nodes[:NODES_MAX])
+        self._limits = limits
+        self._nodes = tuple(nodes[: 2 * limits.chain])
         self._text = traceback_text
         self._allowlist = allowlist
         self._registry = registry
@@ -133,23 +138,28 @@ class _Revival:
         return exc
 
     def _rebuild(self, node: ExceptionNode) -> BaseException | None:
-        cls = self._allowlist.find(node.module, node.qualname)
-        if cls is None:
+        if self._allowlist.judge(node.module, node.qualname) is not Decision.ALLOWED:
             return None
+        cls = self._allowlist.find(node.module, node.qualname)
+        assert cls is not None
         base = builtin_base(cls)
         if issubclass(base, BaseExceptionGroup):
             exc = self._new_group(base, cls, node)
         else:
             exc = base.__new__(cls)
-            _ARGS(exc, tuple(self._decode(value) for value in node.arguments[:VALUES_MAX]))
-        for field in node.fields[:VALUES_MAX]:
+            _ARGS(exc, tuple(self._decode(value) for value in node.arguments[: 2 * self._limits.arguments]))
+        for field in node.fields[: 2 * self._limits.arguments]:
             set_field(exc, field.name, self._decode(field))
         self._set_attributes(exc, base, node)
         return exc
 
     def _new_group(self, base: type[BaseException], cls: type[BaseException], node: ExceptionNode) -> BaseException:
-        message = next(self._decode(field) for field in node.fields[:VALUES_MAX] if field.name == "message")
-        members = [exc for index in node.members[:NODES_MAX] if (exc := self._member(index)) is not None]
+        message = next(
+            self._decode(field) for field in node.fields[: 2 * self._limits.arguments] if field.name == "message"
+        )
+        members = [
+            exc for index in node.members[: 2 * self._limits.children] if (exc := self._member(index)) is not None
+        ]
         new: Any = base.__new__
         made: BaseException = new(cls, message, members)
         return made
@@ -157,10 +167,15 @@ class _Revival:
     def _set_attributes(self, exc: BaseException, base: type[BaseException], node: ExceptionNode) -> None:
         attributes: dict[str, object] = _DICT(exc)
         reserved = reserved_names(base)
-        for value in node.attributes[:VALUES_MAX]:
+        slots = slots_of(type(exc)) if node.attributes else {}
+        for value in node.attributes[: 2 * self._limits.attributes]:
             if _is_attribute(value.name) and value.name not in reserved:
-                attributes[value.name] = self._decode(value)
-        notes = [note for note in node.notes[:VALUES_MAX] if type(note) is str]
+                slot = slots.get(value.name)
+                if slot is None:
+                    attributes[value.name] = self._decode(value)
+                else:
+                    slot.__set__(exc, self._decode(value))
+        notes = [note for note in node.notes[: 2 * self._limits.notes] if type(note) is str]
         if notes:
             attributes["__notes__"] = notes
 
@@ -185,7 +200,7 @@ class _Revival:
     def _security_error(self, node: ExceptionNode) -> SecurityError | None:
         if self._allowlist.decide(node.module, node.qualname) is not Decision.REFUSED:
             return None
-        payload = repr([value.data[:_SHOWN_MAX] for value in node.arguments[:VALUES_MAX]])[:_SHOWN_MAX]
+        payload = repr([value.data[:_SHOWN_MAX] for value in node.arguments[:_SHOWN_MAX]])[:_SHOWN_MAX]
         return SecurityError(f"expected an exception class, got `{node.module}.{node.qualname}`; arguments {payload}")
 
     def _remote(self, index: int) -> RemoteTaskError:
@@ -193,12 +208,12 @@ class _Revival:
         record = self._nodes if index == 0 else (msgspec.structs.replace(node, cause=-1, context=-1, members=()),)
         exc = RemoteTaskError(
             node.message if type(node.message) is str else "unknown",
-            type_name=_printable(node.type_name),
-            bases=[_printable(base) for base in node.bases[:VALUES_MAX]],
+            type_name=_printable(node.type_name) if node.module or node.qualname else "",
+            bases=[_printable(base) for base in node.bases[:_BASES_MAX]],
             remote_traceback=self._text if index == 0 else "",
             record=record,
         )
-        for note in node.notes[:VALUES_MAX]:
+        for note in node.notes[: 2 * self._limits.notes]:
             exc.add_note(note)
         return exc
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import linecache
 import traceback
 from collections import deque
@@ -14,59 +15,72 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import FrameType, TracebackType
 
-#: Frames of one exception. A runaway recursion has a thousand, all alike: the first and the last hundred tell it.
-FRAMES_MAX: Final = 200
 #: Characters of a file or function name, and of a source line; minified and generated code has lines of megabytes.
 PATH_MAX: Final = 1024
 SOURCE_MAX: Final = 256
-#: Characters of the formatted traceback. Smaller would cut long chains, larger would not fit into a record with a
-#: payload; both ends are kept, since Python prints the exception itself last.
-TRACEBACK_MAX: Final = 65_536
 
 _CUT: Final = "\n[... cut ...]\n"
 
 
-def read_frames(trace: TracebackType | None, scissors: Scissors) -> tuple[Frame, ...]:
-    """Return the frames of a traceback, outermost first; of too many, those at both ends."""
+def read_frames(trace: TracebackType | None, scissors: Scissors, limit: int) -> tuple[Frame, ...]:
+    """Return the frames of a traceback, outermost first; of more than ``limit``, those at both ends."""
+    half = limit // 2
     first: list[tuple[FrameType, int]] = []
-    last: deque[tuple[FrameType, int]] = deque(maxlen=FRAMES_MAX // 2)
+    last: deque[tuple[FrameType, int]] = deque(maxlen=half)
     count = 0
     while trace is not None:
         place = (trace.tb_frame, trace.tb_lineno or 0)
-        if count < FRAMES_MAX // 2:
+        if count < limit - half:
             first.append(place)
         else:
             last.append(place)
         count += 1
         trace = trace.tb_next
-    scissors.has_cut |= count > FRAMES_MAX
+    scissors.has_cut |= count > limit
     return tuple(_frame(frame, line, scissors) for frame, line in (*first, *last))
 
 
-def format_traceback(exc: BaseException) -> str:
-    """Return what Python would print for ``exc`` with its chain, cut in the middle. Never raises."""
+def format_traceback(exc: BaseException, limit: int) -> str:
+    """Return what Python would print for ``exc`` with its chain, of more than ``limit`` characters both ends."""
     try:
-        text = _both_ends(traceback.TracebackException.from_exception(exc).format())
+        text = _both_ends(traceback.TracebackException.from_exception(exc).format(), limit)
     except BaseException as error:  # noqa: BLE001 - formatting runs the exception's own code
         reason = f"[the traceback could not be formatted: {type_name(type(error))}]"
-        text = _both_ends([f"{type_name(type(exc))}: {safe_str(exc)}\n", f"{reason}\n"])
+        text = _both_ends([f"{type_name(type(exc))}: {safe_str(exc)}\n", f"{reason}\n"], limit)
     return text
 
 
-def _both_ends(lines: Iterable[str]) -> str:
+def _both_ends(lines: Iterable[str], limit: int) -> str:
     """Join lines up to the limit, dropping from the middle while they come: all of them may be gigabytes."""
-    half = (TRACEBACK_MAX - len(_CUT)) // 2
+    whole: list[str] = []
+    room = limit
+    rest = iter(lines)
+    for line in rest:
+        whole.append(line)
+        room -= len(line)
+        if room < 0:
+            return _cut_in_the_middle(itertools.chain(whole, rest), limit)
+    text = "".join(whole)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # lone surrogates become escapes, which are longer
+        return _cut_in_the_middle(whole, limit)
+    return text
+
+
+def _cut_in_the_middle(lines: Iterable[str], limit: int) -> str:
+    half = max(1, (limit - len(_CUT)) // 2)
     start, end, cut = "", "", False
     for raw in lines:
         line = raw.encode("utf-8", "backslashreplace").decode()
         if len(start) < half and not end:
             start, line = start + line[: half - len(start)], line[half - len(start) :]
         end += line
-        if len(end) > 2 * half:
+        if len(end) > limit:
             end, cut = end[-half:], True
-    if len(end) > half:
-        end, cut = end[-half:], True
-    return f"{start}{_CUT}{end}" if cut else start + end
+    if cut or len(start) + len(end) > limit:
+        return f"{start}{_CUT}{end[-half:]}"
+    return start + end
 
 
 def _frame(frame: FrameType, line: int, scissors: Scissors) -> Frame:
