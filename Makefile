@@ -8,12 +8,12 @@ ROWS ?=
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-SUITES := tests/unit tests/model tests/contract tests/integration tests/faults tests/upgrade tests/acceptance
+SUITES := tests/unit tests/hostile tests/fuzz tests/model tests/contract tests/integration tests/faults tests/upgrade tests/acceptance
 TYPED := streamresults tests deploy/local benchmarks
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types suites services model bench clean python
+.PHONY: help demo test lint types suites services model fuzz bench clean python
 
 help:  ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -42,6 +42,9 @@ services: $(VENV)/.test
 
 model: $(VENV)/.test  ## Explore every interleaving of view and wait inside larger bounds; some minutes
 	$(BIN)/python -m tests.model
+
+fuzz: $(VENV)/.test  ## Fuzz decoder and reviver for ten minutes: make fuzz SECONDS=3600
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)
 
 bench: $(VENV)/.test  ## Measure beside bare client libraries: make bench ROWS="join_p50 compactor"
 	@$(BIN)/python -c 'import celery' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[test,bench]'

@@ -6,9 +6,11 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import (
+    awaiting,
     backfilling,
     celery_rows,
     compacting,
+    exceptions,
     idling,
     looking,
     many_waits,
@@ -24,7 +26,19 @@ if TYPE_CHECKING:
 
     from benchmarks.measure import Row
 
-_FAMILIES: Final = (publishing, starting, compacting, backfilling, waiting, many_waits, idling, looking, celery_rows)
+_FAMILIES: Final = (
+    publishing,
+    starting,
+    compacting,
+    backfilling,
+    waiting,
+    many_waits,
+    awaiting,
+    idling,
+    looking,
+    exceptions,
+    celery_rows,
+)
 _NAMES: Final = tuple(name for family in _FAMILIES for name in family.NAMES)
 
 

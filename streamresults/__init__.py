@@ -11,11 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from streamresults.client import Basis, Client, Registration, Result
+    from streamresults.aio import AsyncClient, AsyncPending, AsyncPublisher, AsyncResultHandle, AsyncTaskRun
+    from streamresults.client import Basis, Client, Registration, Result, ResultGroup, ResultHandle, ResultSet
     from streamresults.deadline import Deadline
     from streamresults.errors import (
         AppendFailed,
         BadMagic,
+        BatchFailed,
         ClientClosed,
         ConfigurationError,
         ContentTypeRefused,
@@ -23,22 +25,29 @@ if TYPE_CHECKING:
         KeyMismatch,
         MalformedRecord,
         NoResult,
+        NotAuthoritative,
         NotYetCovered,
         PayloadError,
+        PayloadMissing,
         PayloadNotDecodable,
         PayloadNotEncodable,
+        PayloadStoreUnavailable,
+        PayloadTooLarge,
         PublisherClosed,
         PublishError,
         PublishFailed,
         RecordError,
         RecordTooLarge,
         RemoteTaskError,
+        RetriesExhausted,
         SecurityError,
         ServiceUnavailable,
+        Spooled,
         StoreOutOfMemory,
         StoreRefused,
         StoreUnavailable,
         StreamResultsError,
+        TaskRevoked,
         TopicMismatch,
         TopicMissing,
         TopicRecreated,
@@ -49,19 +58,37 @@ if TYPE_CHECKING:
         UnknownTask,
         VerificationMismatch,
         WaitError,
+        WaitRefused,
         WaitTimeout,
     )
+    from streamresults.events.allowlist import allow
     from streamresults.events.event import Event, Position
-    from streamresults.publisher import Flushed, Pending, Publisher, TaskRun
+    from streamresults.events.running import allow_waiting
+    from streamresults.publisher import (
+        Flushed,
+        Pending,
+        Publisher,
+        TaskRun,
+        current_run,
+        exception_safe_to_retry,
+    )
     from streamresults.settings import Settings
-    from streamresults.wiring import Wiring, open_client, open_publisher
+    from streamresults.wiring import (
+        Wiring,
+        open_async_client,
+        open_async_publisher,
+        open_client,
+        open_publisher,
+    )
 
 _HOMES: Final = {
-    "client": ("Basis", "Client", "Registration", "Result"),
+    "aio": ("AsyncClient", "AsyncPending", "AsyncPublisher", "AsyncResultHandle", "AsyncTaskRun"),
+    "client": ("Basis", "Client", "Registration", "Result", "ResultGroup", "ResultHandle", "ResultSet"),
     "deadline": ("Deadline",),
     "errors": (
         "AppendFailed",
         "BadMagic",
+        "BatchFailed",
         "ClientClosed",
         "ConfigurationError",
         "ContentTypeRefused",
@@ -69,22 +96,29 @@ _HOMES: Final = {
         "KeyMismatch",
         "MalformedRecord",
         "NoResult",
+        "NotAuthoritative",
         "NotYetCovered",
         "PayloadError",
+        "PayloadMissing",
         "PayloadNotDecodable",
         "PayloadNotEncodable",
+        "PayloadStoreUnavailable",
+        "PayloadTooLarge",
         "PublishError",
         "PublishFailed",
         "PublisherClosed",
         "RecordError",
         "RecordTooLarge",
         "RemoteTaskError",
+        "RetriesExhausted",
         "SecurityError",
         "ServiceUnavailable",
+        "Spooled",
         "StoreOutOfMemory",
         "StoreRefused",
         "StoreUnavailable",
         "StreamResultsError",
+        "TaskRevoked",
         "TopicMismatch",
         "TopicMissing",
         "TopicRecreated",
@@ -95,23 +129,32 @@ _HOMES: Final = {
         "UnknownTask",
         "VerificationMismatch",
         "WaitError",
+        "WaitRefused",
         "WaitTimeout",
     ),
+    "events.allowlist": ("allow",),
     "events.event": ("Event", "Position"),
-    "publisher": ("Flushed", "Pending", "Publisher", "TaskRun"),
+    "events.running": ("allow_waiting",),
+    "publisher": ("Flushed", "Pending", "Publisher", "TaskRun", "current_run", "exception_safe_to_retry"),
     "settings": ("Settings",),
-    "wiring": ("Wiring", "open_client", "open_publisher"),
+    "wiring": ("Wiring", "open_async_client", "open_async_publisher", "open_client", "open_publisher"),
 }
 # What a library logs is its program's business: nothing is written where no logging was set up.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 
-__version__: Final = "0.1.0"
+__version__: Final = "0.2.0.dev0"
 __all__ = [
     "AppendFailed",
+    "AsyncClient",
+    "AsyncPending",
+    "AsyncPublisher",
+    "AsyncResultHandle",
+    "AsyncTaskRun",
     "BadMagic",
     "Basis",
+    "BatchFailed",
     "Client",
     "ClientClosed",
     "ConfigurationError",
@@ -123,10 +166,14 @@ __all__ = [
     "KeyMismatch",
     "MalformedRecord",
     "NoResult",
+    "NotAuthoritative",
     "NotYetCovered",
     "PayloadError",
+    "PayloadMissing",
     "PayloadNotDecodable",
     "PayloadNotEncodable",
+    "PayloadStoreUnavailable",
+    "PayloadTooLarge",
     "Pending",
     "Position",
     "PublishError",
@@ -138,13 +185,19 @@ __all__ = [
     "Registration",
     "RemoteTaskError",
     "Result",
+    "ResultGroup",
+    "ResultHandle",
+    "ResultSet",
+    "RetriesExhausted",
     "SecurityError",
     "ServiceUnavailable",
     "Settings",
+    "Spooled",
     "StoreOutOfMemory",
     "StoreRefused",
     "StoreUnavailable",
     "StreamResultsError",
+    "TaskRevoked",
     "TaskRun",
     "TopicMismatch",
     "TopicMissing",
@@ -156,9 +209,16 @@ __all__ = [
     "UnknownTask",
     "VerificationMismatch",
     "WaitError",
+    "WaitRefused",
     "WaitTimeout",
     "Wiring",
     "__version__",
+    "allow",
+    "allow_waiting",
+    "current_run",
+    "exception_safe_to_retry",
+    "open_async_client",
+    "open_async_publisher",
     "open_client",
     "open_publisher",
 ]

@@ -7,18 +7,24 @@ StreamResultsError
 │   ├── TopicUnavailable                     Kafka
 │   │   ├── TopicMissing                     Kafka answers, and there is no such topic
 │   │   └── AppendFailed                     a record was not acknowledged
-│   └── StoreUnavailable                     Redis
-│       └── StoreOutOfMemory                 Redis answers, but refuses writes
+│   ├── StoreUnavailable                     Redis
+│   │   └── StoreOutOfMemory                 Redis answers, but refuses writes
+│   └── PayloadStoreUnavailable              where large payloads rest
 ├── StoreRefused                             Redis answers, but something else uses its keys, or it is too old
 ├── TopicMismatch                            the topic or the view is not the one that was meant
 │   └── TopicRecreated                       the topic was deleted and made again meanwhile
 ├── PublishError                             an event did not reach the log
 │   ├── PublishFailed                        refused, or not acknowledged in time
-│   │   └── RecordTooLarge                   larger than the topic takes
+│   │   ├── RecordTooLarge                   larger than the topic takes
+│   │   ├── RetriesExhausted                 tried again as often as was allowed
+│   │   └── Spooled                          not lost: kept on disk until Kafka is back
+│   ├── BatchFailed                          some events of a batch
 │   └── PublisherClosed                      published after close()
 ├── PayloadError (ValueError)                a value and its bytes
 │   ├── PayloadNotEncodable                  names the path inside the value
 │   ├── PayloadNotDecodable
+│   ├── PayloadTooLarge                      more bytes than a reader takes
+│   ├── PayloadMissing (LookupError)         the payload store does not hold it
 │   └── ContentTypeRefused                   not on the accept list; nothing was decoded
 ├── RecordError (ValueError)                 the bytes of a record cannot be an event
 │   ├── BadMagic
@@ -31,9 +37,12 @@ StreamResultsError
 │   ├── WaitTimeout (TimeoutError)
 │   ├── UnknownTask (LookupError)
 │   ├── NotYetCovered (LookupError)
+│   ├── NotAuthoritative (LookupError)
+│   ├── WaitRefused (RuntimeError)
 │   ├── NoResult
 │   ├── DeadLettered
 │   └── ClientClosed
+├── TaskRevoked                              recorded for a task that was revoked; raised as a RemoteTaskError
 ├── RemoteTaskError                          the task failed with an exception that is not rebuilt here
 ├── SecurityError                            a record names something that is not an exception class
 └── VerificationMismatch                     the view and the log disagree
@@ -44,7 +53,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class StreamResultsError(Exception):
@@ -88,6 +97,10 @@ class StoreUnavailable(ServiceUnavailable):
 
 class StoreOutOfMemory(StoreUnavailable):
     """Raised when Redis refuses a write because ``maxmemory`` is reached."""
+
+
+class PayloadStoreUnavailable(ServiceUnavailable):
+    """Raised when the payload store cannot be reached, or does not let this process use it."""
 
 
 class StoreRefused(StreamResultsError):
@@ -149,6 +162,48 @@ class RecordTooLarge(PublishFailed):
         self.limit = limit
 
 
+class RetriesExhausted(PublishFailed):
+    """
+    Raised when an event was published again and again, until no retry or no time was left.
+
+    Attributes:
+        state: The state that the event carries.
+        retries: How often it was tried again.
+        last: The last attempt's error, also the ``__cause__``.
+    """
+
+    def __init__(self, message: str, *, last: PublishFailed, state: str, retries: int) -> None:
+        super().__init__(message, task_id=last.task_id, event_id=last.event_id, written=last.written)
+        self.state = state
+        self.retries = retries
+        self.last = last
+
+
+class Spooled(PublishFailed):
+    """Raised where a position was asked for: the event rests in the spool, and is published when Kafka is back."""
+
+
+class BatchFailed(PublishError):
+    """
+    Raised when some events of a batch did not reach the log.
+
+    Attributes:
+        positions: One for each event, in order; ``None`` for those that failed, were spooled or are only queued.
+        failures: What became of the others, by their place in the batch.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        positions: Sequence[tuple[str, int, int] | None],
+        failures: Mapping[int, StreamResultsError],
+    ) -> None:
+        super().__init__(message)
+        self.positions = list(positions)
+        self.failures = dict(failures)
+
+
 class PublisherClosed(PublishError):
     """Raised when something is published through a publisher that has been closed."""
 
@@ -174,6 +229,32 @@ class PayloadNotEncodable(PayloadError):
 
 class PayloadNotDecodable(PayloadError):
     """Raised when the bytes of a payload are not what their content type says."""
+
+
+class PayloadTooLarge(PayloadError):
+    """
+    Raised when a payload has, or would be decompressed to, more bytes than this process takes.
+
+    Attributes:
+        limit: Bytes that it takes of this payload.
+    """
+
+    def __init__(self, message: str, *, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class PayloadMissing(PayloadError, LookupError):
+    """
+    Raised when a payload was kept outside of the log and is not there any more.
+
+    Attributes:
+        uri: Where its publisher left it.
+    """
+
+    def __init__(self, message: str, *, uri: str) -> None:
+        super().__init__(message)
+        self.uri = uri
 
 
 class ContentTypeRefused(PayloadError):
@@ -260,6 +341,14 @@ class NotYetCovered(WaitError, LookupError):
     """Raised when a task was not found in a view that does not cover the whole log yet: it may exist."""
 
 
+class NotAuthoritative(WaitError, LookupError):
+    """Raised when a task was not found and this process cannot ask the log, which alone knows that there is none."""
+
+
+class WaitRefused(WaitError, RuntimeError):
+    """Raised when a running task is about to wait for another one, which can block every worker there is."""
+
+
 class NoResult(WaitError):
     """
     Raised at once when a task ended in a state that has no result.
@@ -290,6 +379,10 @@ class DeadLettered(WaitError):
 
 class ClientClosed(WaitError):
     """Raised in every waiter when the client they wait through is closed."""
+
+
+class TaskRevoked(StreamResultsError):
+    """Recorded as the exception of a task that was revoked: a wait raises it as a :class:`RemoteTaskError`."""
 
 
 class RemoteTaskError(StreamResultsError):

@@ -56,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     #: How long a result is kept when its publisher does not say; 0: until retention takes it.
     result_expires: float = _DAY
+    #: The same by a task's registered name: a table in the file, ``name=seconds,name=seconds`` in the environment.
+    task_expires: dict[str, float] = msgspec.field(default_factory=dict)
     #: Longest expiry that may be asked for. The topic must retain it and one day more.
     longest_expiry: float = 7 * _DAY
     #: The name of the serializer that encodes results.
@@ -64,6 +66,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     accept: tuple[str, ...] = ("application/json", "application/x-msgpack")
     #: Exceptions that may be rebuilt, as ``module:QualifiedName``, beside the ordinary builtin ones.
     allow: tuple[str, ...] = ()
+    #: A TOML file with a list ``allow`` of further ones, such as one that many services share; empty: none.
+    allow_file: str = ""
+
+    #: Largest record that is decoded. Larger lets one record take a client's memory: decoded it is up to a hundred
+    #: times as large. Smaller refuses what the topic's max.message.bytes lets in.
+    record_max: int = 4_194_304
+    #: Exceptions of one record, the chain and the members of groups. Readers look at twice as many of everything.
+    exception_chain_max: int = 128
+    #: Direct members of one exception group that are kept: what failed alike is told by the first ones.
+    exception_children_max: int = 64
+    #: Frames of one exception, half of them from each end.
+    exception_frames_max: int = 200
+    #: Arguments, and builtin fields, of one exception; with more it carries a data set.
+    exception_arguments_max: int = 64
+    #: Attributes of one exception; the same reason.
+    exception_attributes_max: int = 64
+    #: Notes of one exception: enough for one per retry, too few for one per row.
+    exception_notes_max: int = 64
+    #: Characters of a message or a note. Smaller cuts compiler and database errors, larger is an attachment.
+    exception_message_max: int = 16_384
+    #: Bytes of one encoded argument, attribute or field; a larger one travels as its shortened repr.
+    exception_value_max: int = 65_536
+    #: Characters of the formatted traceback; of more, both ends are kept.
+    exception_traceback_max: int = 65_536
+    #: Bytes of one captured exception without the traceback's text. Larger may not fit into a record beside a payload.
+    exception_total_max: int = 393_216
 
     #: How long a ready event may take to be acknowledged.
     publish_timeout: float = 30.0
@@ -73,11 +101,47 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     #: Most bytes queued for the brokers.
     publish_queue_bytes: int = 64 * 1024 * 1024
 
+    #: Whether events say a task's name, arguments, worker, retries, queue and stamps.
+    extended_metadata: bool = True
+    #: Shortest time between two reports of progress of one task; the last one is never left out. 0: all of them.
+    #: Smaller fills the log with what nobody reads, larger makes progress bars jump.
+    progress_interval: float = 0.5
+    #: Whether an event that ends a task is published again, inside its deadline, where that is safe and may help.
+    always_retry: bool = True
+    #: How often at most; negative: as often as the deadline allows.
+    max_retries: int = -1
+    #: The pause before a first retry is drawn from 0 to this, and doubles with each one. In milliseconds.
+    retry_base_sleep_ms: int = 10
+    #: The longest pause, in milliseconds. Smaller asks brokers in trouble more often, larger notices late that they
+    #: are back.
+    retry_max_sleep_ms: int = 10_000
+    #: A directory on a local disk that keeps what Kafka does not take; empty: publishing fails then.
+    spool: str = ""
+    #: Most bytes that all processes together keep there. When it is full, publishing fails.
+    spool_bytes: int = 256 * 1024 * 1024
+
+    #: How payloads are compressed: ``zstd``, ``gzip`` or, empty, not at all.
+    compression: str = ""
+    #: Smaller payloads are not compressed: it costs more time than it saves bytes.
+    compress_above: int = 4096
+    #: Where large payloads rest: a directory, or a URL such as ``s3://bucket/results``. Readers need it too.
+    payload_store: str = ""
+    #: Payloads that are larger, compressed or not, go there. Smaller makes more requests to it, larger fills the log.
+    payload_store_above: int = 512 * 1024
+    #: Largest payload that is published or read, decompressed. Bounds what one record can cost a reader.
+    payload_max: int = 256 * 1024 * 1024
+    #: Bytes that one compressed byte may become, for payloads above 1 MiB. Smaller refuses what is very repetitive,
+    #: larger lets small records grow into much memory.
+    payload_ratio: int = 200
+
     #: How long a wait lasts when its caller does not say.
     wait_timeout: float = 30.0
     #: Seconds between safety re-reads of a wait through the view. Smaller loads Redis, larger delays what a flush, a
     #: failover or a lost message held up; ordinary results are woken at once whatever it is.
     wait_interval: float = 1.0
+    #: Results of tasks that succeeded, kept for all handles of a client: so many, 0 for any number, -1 for none. Each
+    #: takes its record's bytes and 700 bytes more; a task that is forgotten elsewhere may be kept for a while.
+    result_cache_max: int | None = -1
     #: Traffic, in bytes a second over the partitions waited for, up to which ``via="auto"`` reads the topic.
     join_budget: float = 5_000_000.0
     #: Turns the safety re-reads of waiters off; for tests of the wake-up itself.
@@ -210,8 +274,24 @@ def _from_environment() -> dict[str, Any]:
         if text is None and variable + _FILE_SUFFIX in os.environ:
             text = _read_secret(os.environ[variable + _FILE_SUFFIX])
         if text is not None:
-            found[name] = _split(text) if name in {"accept", "allow"} else text
+            found[name] = _parsed(name, text)
     return found
+
+
+def _parsed(name: str, text: str) -> Any:
+    """Return a variable's text as what its field is made of."""
+    if name in {"accept", "allow"}:
+        return _split(text)
+    if name == "task_expires":
+        return {task.strip(): _seconds(said) for task, _, said in (part.rpartition("=") for part in _split(text))}
+    return text
+
+
+def _seconds(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text  # the conversion of all fields says what is wrong
 
 
 def _kafka_properties() -> dict[str, str]:
@@ -239,7 +319,19 @@ def _split(text: str) -> list[str]:
 
 
 def _check(settings: Settings) -> None:
-    for name in ("result_expires", "longest_expiry", "publish_timeout", "wait_timeout", "wait_interval", "join_budget"):
+    for name in (
+        "result_expires",
+        "longest_expiry",
+        "publish_timeout",
+        "progress_interval",
+        "retry_base_sleep_ms",
+        "retry_max_sleep_ms",
+        "compress_above",
+        "payload_store_above",
+        "wait_timeout",
+        "wait_interval",
+        "join_budget",
+    ):
         value = getattr(settings, name)
         if not 0 <= value < float("inf"):
             msg = f"{name} is a number from 0 up: {value}"
@@ -249,6 +341,7 @@ def _check(settings: Settings) -> None:
             f"result_expires {settings.result_expires:g} s is longer than longest_expiry {settings.longest_expiry:g} s"
         )
         raise ConfigurationError(msg)
+    _check_task_expires(settings)
     for name in (
         "batch_events",
         "batch_bytes",
@@ -256,7 +349,22 @@ def _check(settings: Settings) -> None:
         "publish_queue_max",
         "publish_queue_bytes",
         "inline_max",
+        "record_max",
+        "spool_bytes",
+        "payload_max",
+        "payload_ratio",
+        *(name for name in Settings.__struct_fields__ if name.startswith("exception_")),
     ):
         if getattr(settings, name) < 1:
             msg = f"{name} is at least 1"
+            raise ConfigurationError(msg)
+
+
+def _check_task_expires(settings: Settings) -> None:
+    for task, seconds in settings.task_expires.items():
+        if not task or not 0 <= seconds <= settings.longest_expiry:
+            msg = (
+                f"task_expires of {task!r} is a number of seconds from 0 to longest_expiry, "
+                f"{settings.longest_expiry:g}: {seconds}"
+            )
             raise ConfigurationError(msg)

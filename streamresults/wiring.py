@@ -19,11 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from streamresults.aio import AsyncClient, AsyncPublisher
     from streamresults.client import Client
     from streamresults.client.result import Decoding
     from streamresults.compactor import Compactor
+    from streamresults.events.allowlist import ExceptionAllowlist
     from streamresults.events.codec import Codec
+    from streamresults.events.compression import PayloadLimits
     from streamresults.events.event import Event
+    from streamresults.events.limits import Limits
+    from streamresults.events.payloads import SerializerRegistry
+    from streamresults.payload_store.base import PayloadStore
+    from streamresults.payload_store.bodies import Packing
     from streamresults.publisher import Publisher
     from streamresults.replay import Replay
     from streamresults.store.base import Store
@@ -50,6 +57,7 @@ class Wiring:
         self._broker = broker
         self._store = store
         self._codec: Codec | None = None
+        self._allowlist: ExceptionAllowlist | None = None
         self._owned = ExitStack()
 
     def __enter__(self) -> Self:
@@ -131,7 +139,7 @@ class Wiring:
                 schemas = SchemaTopic(self.broker(), self.settings.schemas_topic)
                 self._owned.callback(schemas.close)
                 resolve = schemas.find
-            self._codec = Codec(resolve)
+            self._codec = Codec(resolve, record_max=self.settings.record_max)
         return self._codec
 
     def decoding(self) -> Decoding:
@@ -142,12 +150,84 @@ class Wiring:
             ConfigurationError: ``accept`` names a serializer that there is not.
         """
         from streamresults.client.result import Decoding
-        from streamresults.events.allowlist import ExceptionAllowlist
+        from streamresults.payload_store.bodies import Unpacking
+
+        registry = self._registry()
+        accept = registry.content_types(self.settings.accept)
+        bodies = Unpacking(self.payload_store(), self._payload_limits())
+        return Decoding(self.codec(), registry, accept, self.allowlist(), self.limits(), bodies)
+
+    def payload_store(self) -> PayloadStore | None:
+        """
+        Return where large payloads rest, ``None`` when that is not configured.
+
+        Raises:
+            ConfigurationError: What reaches it is not installed.
+        """
+        place = self.settings.payload_store
+        if not place:
+            return None
+        scheme, separator, path = place.partition("://")
+        if not separator or scheme == "file":
+            from streamresults.payload_store.directory import DirectoryStore
+
+            return DirectoryStore(path if separator else place)
+        try:
+            from streamresults.payload_store.remote import RemoteStore
+        except ImportError as exc:
+            msg = f"the payload store {place!r} needs fsspec: pip install 'streamresults[fsspec]'"
+            raise ConfigurationError(msg) from exc
+        return RemoteStore(place)
+
+    def _payload_limits(self) -> PayloadLimits:
+        from streamresults.events.compression import PayloadLimits
+
+        return PayloadLimits(size=self.settings.payload_max, ratio=self.settings.payload_ratio)
+
+    def _packing(self) -> Packing:
+        from streamresults.events.compression import check_encoding
+        from streamresults.payload_store.bodies import Packing, PackingOptions
+
+        settings = self.settings
+        check_encoding(settings.compression)
+        options = PackingOptions(
+            compression=settings.compression,
+            compress_above=settings.compress_above,
+            store_above=settings.payload_store_above,
+            limits=self._payload_limits(),
+        )
+        return Packing(self.payload_store(), options)
+
+    def allowlist(self) -> ExceptionAllowlist:
+        """
+        Return which exceptions may be rebuilt; the same one whoever asks, as it counts.
+
+        Raises:
+            ConfigurationError: An entry cannot hold; the message names it.
+        """
+        if self._allowlist is None:
+            from streamresults.events.allow_file import entries_of
+            from streamresults.events.allowlist import ExceptionAllowlist
+
+            self._allowlist = ExceptionAllowlist([*self.settings.allow, *entries_of(self.settings.allow_file)])
+        return self._allowlist
+
+    def _registry(self) -> SerializerRegistry:
+        """Return the serializers of this process; pickle is one of them only where a setting names it."""
         from streamresults.events.payloads import default_registry
 
         registry = default_registry()
-        accept = registry.content_types(self.settings.accept)
-        return Decoding(self.codec(), registry, accept, ExceptionAllowlist(self.settings.allow))
+        if {"pickle", "application/x-python-serialize"} & {self.settings.serializer, *self.settings.accept}:
+            from streamresults.events.pickled import PickleSerializer
+
+            registry.register(PickleSerializer(self.allowlist()))
+        return registry
+
+    def limits(self) -> Limits:
+        """Return how much of an exception travels."""
+        from streamresults.events.limits import Limits
+
+        return Limits(**{name: getattr(self.settings, f"exception_{name}_max") for name in Limits.__struct_fields__})
 
     def namespace(self, about: TopicDescription) -> str:
         """Return the prefix of keys, channels and the group."""
@@ -168,25 +248,50 @@ class Wiring:
 
     # -- flows ------------------------------------------------------------------------------------------------------
 
-    def publisher(self, *, worker: str = "", redact: Callable[[Event], Event] | None = None) -> Publisher:
-        """Open a publisher; it connects when it is warmed, or with its first event."""
-        from streamresults.events.payloads import default_registry
-        from streamresults.publisher import Publisher, PublisherOptions
+    def publisher(
+        self,
+        *,
+        worker: str = "",
+        redact: Callable[[Event], Event] | None = None,
+        exception_safe_to_retry: Callable[[BaseException], bool] | None = None,
+    ) -> Publisher:
+        """
+        Open a publisher; it connects when it is warmed, or with its first event.
+
+        Raises:
+            ConfigurationError: ``compression`` or ``serializer`` names none, or the payload store's driver is missing.
+        """
+        from streamresults.publisher import Publisher, PublisherOptions, RetryOptions
 
         settings, broker = self.settings, self.broker()
         return Publisher(
             lambda: broker.writer(settings.topic),
             self.codec(),
-            default_registry().by_name(settings.serializer),
+            self._registry().by_name(settings.serializer),
             PublisherOptions(
                 schemas_topic=settings.schemas_topic,
                 publish_timeout=settings.publish_timeout,
                 result_expires=settings.result_expires,
                 longest_expiry=settings.longest_expiry,
+                task_expires=settings.task_expires,
+                extended_metadata=settings.extended_metadata,
+                exception_limits=self.limits(),
+                allowlist=self.allowlist(),
+                progress_interval=settings.progress_interval,
+                spool=settings.spool,
+                spool_bytes=settings.spool_bytes,
+                retry=RetryOptions(
+                    always_retry=settings.always_retry,
+                    max_retries=settings.max_retries,
+                    base_sleep_ms=settings.retry_base_sleep_ms,
+                    max_sleep_ms=settings.retry_max_sleep_ms,
+                ),
                 worker=worker or f"{os.getpid()}@{socket.gethostname()}",
             ),
             topic_id=self._topic_id,
             redact=redact,
+            packing=self._packing(),
+            safe_to_retry=exception_safe_to_retry,
         )
 
     def _topic_id(self) -> str:
@@ -200,32 +305,38 @@ class Wiring:
 
     def client(self) -> Client:
         """Open a client; it connects when it is first used."""
-        from streamresults.client import Client, ClientOptions
+        from streamresults.client import Client, ClientOptions, Services
         from streamresults.client.whereabouts import Whereabouts
 
         settings = self.settings
         broker = self.broker() if self.has_topic else None
-        inspector = self.inspector() if broker else None
-        store = self.store() if self.has_store else None
-        return Client(
-            Whereabouts(
+
+        def open_services() -> Services:
+            inspector = self.inspector() if broker else None
+            store = self.store() if self.has_store else None
+            found = Whereabouts(
                 inspector=inspector,
                 store=store,
                 topic=settings.topic,
                 namespace=settings.namespace,
                 partition_of=broker.partition_of if broker else _partition_of,
                 every=self._topic_refresh(),
-            ),
+            )
+            return Services(found, inspector, store)
+
+        return Client(
+            open_services,
             self.decoding(),
-            inspector=inspector,
             open_reader=(lambda: broker.reader(settings.topic)) if broker else None,
             open_writer=(lambda: broker.writer(settings.topic)) if broker else None,
-            store=store,
             options=ClientOptions(
                 wait_timeout=settings.wait_timeout,
                 wait_interval=settings.wait_interval,
                 safety_rereads=settings.safety_rereads,
                 join_budget=settings.join_budget,
+                result_cache_max=settings.result_cache_max,
+                schemas_topic=settings.schemas_topic,
+                result_expires=settings.result_expires,
             ),
         )
 
@@ -323,9 +434,21 @@ def _partition_of(key: bytes, partitions: int) -> int:
     return KafkaBroker("").partition_of(key, partitions)
 
 
-def open_publisher(*, worker: str = "", redact: Callable[[Event], Event] | None = None, **settings: Any) -> Publisher:
+def open_publisher(
+    *,
+    worker: str = "",
+    redact: Callable[[Event], Event] | None = None,
+    exception_safe_to_retry: Callable[[BaseException], bool] | None = None,
+    **settings: Any,
+) -> Publisher:
     """
     Open a publisher with the configuration of this process, and what is stated here over it.
+
+    Args:
+        worker: Who publishes; process id and host when not stated.
+        redact: Sees every event before it is encoded and returns what is published in its place.
+        exception_safe_to_retry: Decides of an error whether the event is published again.
+        settings: Fields of :class:`streamresults.Settings`.
 
     Example::
 
@@ -335,7 +458,9 @@ def open_publisher(*, worker: str = "", redact: Callable[[Event], Event] | None 
     Raises:
         ConfigurationError: See :func:`streamresults.settings.load`.
     """
-    return Wiring(load(settings)).publisher(worker=worker, redact=redact)
+    return Wiring(load(settings)).publisher(
+        worker=worker, redact=redact, exception_safe_to_retry=exception_safe_to_retry
+    )
 
 
 def open_client(**settings: Any) -> Client:
@@ -351,3 +476,45 @@ def open_client(**settings: Any) -> Client:
         ConfigurationError: See :func:`streamresults.settings.load`.
     """
     return Wiring(load(settings)).client()
+
+
+def open_async_publisher(
+    *,
+    worker: str = "",
+    redact: Callable[[Event], Event] | None = None,
+    exception_safe_to_retry: Callable[[BaseException], bool] | None = None,
+    **settings: Any,
+) -> AsyncPublisher:
+    """
+    Open a publisher for event loops; see :func:`open_publisher`. It connects with its first event, so this blocks not.
+
+    Example::
+
+        async with streamresults.open_async_publisher(kafka_bootstrap="localhost:9092") as publisher:
+            await publisher.succeeded("order-7", {"paid": True})
+
+    Raises:
+        ConfigurationError: See :func:`streamresults.settings.load`.
+    """
+    from streamresults.aio import AsyncPublisher
+
+    return AsyncPublisher(
+        open_publisher(worker=worker, redact=redact, exception_safe_to_retry=exception_safe_to_retry, **settings)
+    )
+
+
+def open_async_client(**settings: Any) -> AsyncClient:
+    """
+    Open a client for event loops; see :func:`open_client`. It connects when it is first used, so this blocks not.
+
+    Example::
+
+        async with streamresults.open_async_client(redis_url="redis://localhost") as client:
+            print(await client.get("order-7", timeout=10))
+
+    Raises:
+        ConfigurationError: See :func:`streamresults.settings.load`.
+    """
+    from streamresults.aio import AsyncClient
+
+    return AsyncClient(open_client(**settings))

@@ -179,6 +179,7 @@ class KafkaCluster(ServerGroup):
         file = self.folder / "cluster-id"
         with contextlib.suppress(FileNotFoundError):
             return file.read_text().strip()
-        made = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        # The tool that formats takes a first character of "-" for an option, and numbers below 128 never make one.
+        made = base64.urlsafe_b64encode(bytes([os.urandom(1)[0] & 0x7F]) + os.urandom(15)).decode().rstrip("=")
         file.write_text(made)
         return made

@@ -8,6 +8,7 @@ import click
 
 from streamresults.cli.exits import Exit, explain
 from streamresults.cli.facts import result_code, result_facts, show
+from streamresults.cli.kin import attempts_facts, show_kin, tree_facts
 from streamresults.cli.options import Invocation, common_options, duration, pass_invocation
 from streamresults.cli.options import task_id as read_task_id
 from streamresults.cli.output import emit_rows
@@ -26,10 +27,19 @@ if TYPE_CHECKING:
 )
 @click.option("--timeout", type=duration, default="5", show_default="5 s", help="How long --fresh waits.")
 @click.option("--traceback", is_flag=True, help="Show the remote traceback.")
+@click.option("--tree", is_flag=True, help="Show all tasks that it called, and those that these called.")
+@click.option("--attempts", is_flag=True, help="Show every run of the task that the log tells of.")
 @common_options(hidden=True)
 @pass_invocation
 def command(
-    invocation: Invocation, *, task_ids: Sequence[str], fresh: bool | None, timeout: float, traceback: bool
+    invocation: Invocation,
+    *,
+    task_ids: Sequence[str],
+    fresh: bool | None,
+    timeout: float,
+    traceback: bool,
+    tree: bool,
+    attempts: bool,
 ) -> int:
     """Look tasks up."""
     code = Exit.OK
@@ -45,12 +55,18 @@ def command(
                     code = max(code, explain(exc))
                     continue
             code = max(code, result_code(result))
-            rows.append(result_facts(result, decoding, wiring.settings.topic, traceback=traceback))
+            facts = result_facts(result, decoding, wiring.settings.topic, traceback=traceback)
+            if tree:
+                facts["tree"] = tree_facts(client.result(known.task_id).graph())
+            if attempts:
+                facts["attempts"] = attempts_facts(client.result(known.task_id).attempts())
+            rows.append(facts)
     if invocation.output == "table":
         for index, row in enumerate(rows):
             if index:
                 click.echo()
             show(row)
+            show_kin(row)
     else:
         emit_rows(rows, (), invocation.output)
     return code

@@ -23,8 +23,11 @@ COMMANDS: Final = {
     "publish": "Publish one event of a task.",
     "get": "Look tasks up.",
     "wait": "Block until tasks have ended.",
+    "events": "Show a task's events from its first one on, until it ends.",
+    "forget": "Forget tasks: write their tombstones.",
     "tail": "Follow the topic.",
     "replay": "Read a bounded range of the topic again, and verify Redis against it.",
+    "exceptions": "Show exception types in the topic, and what the allowlist says to them.",
     "lag": "Show how far Redis is behind the topic, and what it covers.",
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -16,7 +15,6 @@ from streamresults.errors import StreamResultsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from concurrent.futures import Future
 
     from streamresults.client import Client, Result
 
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     help="Block until tasks have ended, and show each as it does. With several the exit code is the highest of theirs.",
 )
 @click.argument("task_ids", type=read_task_id, nargs=-1, required=True, metavar="ID...")
+@click.option("--any/--all", "first_only", help="Stop with the first that ends, or wait for all. [default: --all]")
 @click.option("--timeout", type=duration, help="For all of them. [default: wait_timeout, 30 s]")
 @click.option(
     "--via",
@@ -40,44 +39,42 @@ def command(
     invocation: Invocation,
     *,
     task_ids: Sequence[str],
+    first_only: bool,
     timeout: float | None,
     via: Literal["auto", "topic", "view"],
 ) -> int:
     """Wait for tasks."""
     code = Exit.OK
     rows = []
-    with invocation.wiring() as wiring:
+    with invocation.wiring() as wiring, wiring.client() as client:
         decoding = wiring.decoding()
         seconds = wiring.settings.wait_timeout if timeout is None else timeout
-        with wiring.client() as client, ThreadPoolExecutor(len(task_ids)) as pool:
-            for waited in _as_they_end(client, pool, task_ids, seconds, via):
-                try:
-                    result = waited.result()
-                except StreamResultsError as exc:
-                    code = max(code, explain(exc))
-                    continue
-                code = max(code, result_code(result))
-                facts = result_facts(result, decoding, wiring.settings.topic)
-                if invocation.output == "jsonl":
-                    emit(facts)
-                elif invocation.output == "table":
-                    show(facts)
-                rows.append(facts)
+        for ended in _as_they_end(client, task_ids, seconds, via):
+            if isinstance(ended, StreamResultsError):
+                code = max(code, explain(ended))
+                continue
+            code = max(code, result_code(ended))
+            facts = result_facts(ended, decoding, wiring.settings.topic)
+            if invocation.output == "jsonl":
+                emit(facts)
+            elif invocation.output == "table":
+                show(facts)
+            rows.append(facts)
+            if first_only:
+                break
     if invocation.output == "json":
         emit_rows(rows, (), "json")
     return code
 
 
 def _as_they_end(
-    client: Client,
-    pool: ThreadPoolExecutor,
-    task_ids: Sequence[str],
-    seconds: float,
-    via: Literal["auto", "topic", "view"],
-) -> Iterator[Future[Result]]:
+    client: Client, task_ids: Sequence[str], seconds: float, via: Literal["auto", "topic", "view"]
+) -> Iterator[Result | StreamResultsError]:
     """Wait for all at once: one after the other could miss what ends meanwhile while no compactor runs."""
     try:
-        yield from as_completed([pool.submit(client.wait, task_id, seconds, via=via) for task_id in task_ids])
-    except BaseException:
-        client.close()  # ends the waits of the other threads
-        raise
+        for _, ended in client.results(task_ids).ends(seconds, via=via):
+            if isinstance(ended, Exception) and not isinstance(ended, StreamResultsError):
+                raise ended
+            yield ended
+    except StreamResultsError as exc:
+        yield exc

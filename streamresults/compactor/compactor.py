@@ -275,8 +275,13 @@ class Compactor:
                 return marks
 
     def on_revoked(self, partitions: Sequence[int]) -> None:
-        """Commit how far they are; records not yet folded are the next member's."""
-        self._commit(wait=True)
+        """
+        Commit how far they are; records not yet folded are the next member's.
+
+        The answer is not waited for: while members come and go the brokers refuse the commit until this one has heard
+        of the group's new epoch, which it cannot in here, and all partitions would stand still for 8 s.
+        """
+        self._commit(wait=False)
         self._drop(partitions, "revoked")
 
     def on_lost(self, partitions: Sequence[int]) -> None:
@@ -294,7 +299,7 @@ class Compactor:
         arrived: dict[int, list[Record]] = {}
         for record in polled.records:
             arrived.setdefault(record.partition() or 0, []).append(record)
-        self._live.saw(arrived, polled.ends)
+        self._live.saw(polled.ends)
         for partition in polled.out_of_range.keys() & self._live.lanes.keys():
             self._live.restart(partition, self._bounds([partition])[partition])
         self._descriptor.notice_counts()
@@ -333,6 +338,7 @@ class Compactor:
 
     def _release(self) -> None:
         self._held = False
+        self._live.store_came_back()
         for partition in self._refetch & self._live.lanes.keys():
             self._live.lanes[partition].astray = True
         self._refetch = set()

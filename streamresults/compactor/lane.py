@@ -37,21 +37,22 @@ class Lane:
         self.end_seen = position
         #: The group delivers from elsewhere than ``position``: it must be told before anything is folded.
         self.astray = False
-        #: Since when records have been waiting behind what is folded; ``None`` while the end is reached.
-        self.behind_since: float | None = None
+        #: An end that the log had, and when: how long it takes to fold up to it is how late results are.
+        self._goal = position, 0.0
         self._due = 0.0
 
-    def saw(self, *, arrived: bool, end: int | None) -> None:
-        """Note what a poll brought: records, and the log's end if they reach it."""
-        if end is not None:
-            self.end_seen = max(self.end_seen, end)
-            self.behind_since = None
-        elif arrived and self.behind_since is None:
-            self.behind_since = time.monotonic()
+    def saw(self, *, reached: int | None, end: int | None) -> None:
+        """Note what a poll brought: the log's end if records reach it, and where that is if it is known."""
+        if reached is not None:
+            self.end_seen = max(self.end_seen, reached)
+        # A log that is written to all the time is never seen to be read to its end: only to ends that it had.
+        if end is not None and (self.position >= self._goal[0] or end < self._goal[0]):
+            self._goal = end, time.monotonic()
 
     def lagging(self, seconds: float) -> bool:
-        """Tell whether the end has not been reached for so long."""
-        return self.behind_since is not None and time.monotonic() - self.behind_since > seconds
+        """Tell whether an end that the log had so long ago is not folded yet."""
+        goal, since = self._goal
+        return self.position < goal and time.monotonic() - since > seconds
 
     def due(self) -> bool:
         """Tell whether an empty batch is due."""

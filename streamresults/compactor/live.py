@@ -94,10 +94,11 @@ class LiveLanes:
         if self._backfill is not None:
             self._backfill.drop(partitions)
 
-    def saw(self, arrived: Mapping[int, Sequence[Record]], ends: Mapping[int, int]) -> None:
-        """Note how far the log goes, and which partitions are behind it."""
+    def saw(self, reached: Mapping[int, int]) -> None:
+        """Note how far the log goes, given the ends that a poll has reached."""
+        ends = self._group.ends(list(self.lanes))
         for partition, lane in self.lanes.items():
-            lane.saw(arrived=partition in arrived, end=ends.get(partition))
+            lane.saw(reached=reached.get(partition), end=ends.get(partition))
 
     def fold(self, arrived: dict[int, list[Record]], ends: dict[int, int]) -> None:
         """
@@ -138,6 +139,10 @@ class LiveLanes:
             extra={"action": "out_of_range", "partition": partition, "offset": lane.position},
         )
         lane.low, lane.position, lane.end_seen, lane.astray = marks.low, marks.high, marks.high, True
+
+    def store_came_back(self) -> None:
+        """Have the descriptor written again: a store that was away, or is older than it was, may lack it."""
+        self._descriptor_lost = True
 
     def positions(self) -> dict[int, int]:
         """Return the next offset to fold of every partition whose view has answered."""
@@ -203,6 +208,8 @@ class LiveLanes:
             self._backfill.update(lane.partition, reply.coverage)
         if reply.outcome is Outcome.APPLIED:
             return
+        if reply.outcome is Outcome.AHEAD:
+            self.store_came_back()
         lane.astray = True
         _log.info(
             "partition %d goes on at %d, not at %d: the view is %s",

@@ -119,7 +119,10 @@ def _fits(key: str, has: str, wanted: str) -> bool:
 def mend(difference: Difference) -> str:
     """Return the command that changes a setting, in Kafka's own tools."""
     if difference.setting == "partitions":
-        return "partitions stay as they are: adding some moves tasks to other partitions"
+        return (
+            f"kafka-topics.sh --bootstrap-server HOST:PORT --alter --topic {difference.topic} --partitions N adds "
+            "some, under way; there is no way to fewer"
+        )
     if difference.setting == "replication":
         return "kafka-reassign-partitions.sh adds replicas"
     return (

@@ -207,6 +207,15 @@ class KafkaGroup(Forkable, TopicGroup):
             else:
                 return
 
+    def ends(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Return what the fetches told of the ends."""
+        consumer, found = self._consumer(), {}
+        for named in self._named(partitions):
+            known = consumer.get_watermark_offsets(named, cached=True)
+            if known is not None and known[1] >= 0:
+                found[named.partition] = known[1]
+        return found
+
     def pause(self, partitions: Sequence[int]) -> None:
         """Deliver nothing of these."""
         self._consumer().pause(self._named(partitions))

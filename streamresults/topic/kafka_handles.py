@@ -124,6 +124,9 @@ def retry(
                 raise translate(error, doing) from exc
             if deadline.remaining() <= RETRY_PAUSE:
                 raise TopicUnavailable(last.explain(f"{doing} within {deadline.total:g} s: {describe(error)}")) from exc
+        except TimeoutError as exc:  # of a future: this process was suspended, or got no processor, for long
+            if deadline.remaining() <= RETRY_PAUSE:
+                raise TopicUnavailable(last.explain(f"{doing} within {deadline.total:g} s")) from exc
         time.sleep(RETRY_PAUSE)
 
 

@@ -139,6 +139,12 @@ class MemoryGroup(TopicGroup):
                 # take() is asked again in the loop, behind the events: this wait only needs to know that it is worth.
                 _wait(self._cluster, lambda: self._due() or self._has_more(), deadline)
 
+    def ends(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Return where partitions end."""
+        with self._cluster.changed:
+            log = self._cluster.find(self._topic)
+            return {} if log is None else {at: log.partitions[at].high for at in partitions}
+
     def _has_more(self) -> bool:
         cursor = self._cursor
         if not cursor.offsets:

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streamresults.errors import AppendFailed, RecordTooLarge, TopicUnavailable
+from streamresults.errors import AppendFailed, RecordTooLarge, TopicMissing, TopicUnavailable
 from streamresults.topic.base import Acknowledgement, TopicWriter
 from streamresults.topic.memory_log import murmur2
 
@@ -146,7 +146,9 @@ class MemoryWriter(TopicWriter):
         try:
             log_ = self._cluster.log(queued.topic)
         except TopicUnavailable as exc:
-            return Acknowledgement(AppendFailed(str(exc), written=False), queued.partition, -1)
+            # As with librdkafka: only a topic that is known to be missing is a definite refusal.
+            written = False if isinstance(exc, TopicMissing) else None
+            return Acknowledgement(AppendFailed(str(exc), written=written), queued.partition, -1)
         count = len(log_.partitions)
         partition = murmur2(queued.key, count) if queued.partition < 0 else queued.partition
         if partition >= count:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +29,8 @@ class SchemaTopic:
     def __init__(self, broker: Broker, topic: str) -> None:
         self._broker = broker
         self._topic = topic
-        self._lock: Final = Lock()
+        self._lock = Lock()
+        self._pid = os.getpid()
         self._found: Final[dict[bytes, str]] = {}
         self._read_to: Final[dict[int, int]] = {}
         self._inspector: TopicInspector | None = None
@@ -40,6 +42,8 @@ class SchemaTopic:
         Raises:
             TopicUnavailable: The topic could not be read to its end.
         """
+        if self._pid != os.getpid():  # a forked child: the connection is the parent's, and so may the lock have been
+            self._lock, self._inspector, self._pid = Lock(), None, os.getpid()
         with self._lock:
             if fingerprint not in self._found:
                 self._read_on(Deadline(_READ_TIMEOUT))

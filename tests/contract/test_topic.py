@@ -713,6 +713,17 @@ def test_seek_pause_and_resume(writer: TopicWriter, broker: Broker, topic: str, 
     group.close()
 
 
+def test_a_group_knows_ends_without_asking(writer: TopicWriter, broker: Broker, topic: str, group_id: str) -> None:
+    """Of what it has fetched, at least as far as that went."""
+    append(writer, "k", partition=0)
+    group = broker.group(topic, group_id)
+    group.join(Member(group))
+    read(group, 1)
+
+    assert group.ends([0])[0] == 1
+    group.close()
+
+
 def test_committed_offsets_are_visible(harness: Harness, writer: TopicWriter, topic: str, group_id: str) -> None:
     """To lag tools; with and without waiting."""
     append(writer, "k", partition=0)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 import streamresults
 from streamresults import Client, Position, Publisher, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
 
 def publish(publisher: Publisher) -> None:
     """Publish in every way."""
-    assert_type(publisher.succeeded("a", {"any": [1, b"value"]}, name="shop.charge"), Position)
-    assert_type(publisher.failed_with("a", ValueError("declined")), Position)
+    assert_type(publisher.succeeded("a", {"any": [1, b"value"]}, name="shop.charge"), Position | None)
+    assert_type(publisher.failed_with("a", ValueError("declined")), Position | None)
+    assert_type(publisher.revoked("a", "not needed"), Position | None)
+    assert_type(publisher.publish_many([publisher.event("a", "SUCCESS")]), list[Position | None])
+    publisher.progress("a", {"done": 3}, state="UPLOADING")
+    publisher.retrying("a", ValueError("declined"), retries=1)
+    publisher.rejected("a", "no such card")
+    publisher.ignored("a")
+    publisher.save_group("g", ["a", "b"])
     publisher.started("a", attempt=2)
     pending = publisher.send(publisher.event("a", "PROGRESS", result=0.5, expires=timedelta(hours=1)))
     assert_type(pending.position(timeout=5), Position)
@@ -24,6 +31,23 @@ def publish(publisher: Publisher) -> None:
         run.result = object()
     assert_type(publisher.send(publisher.event("a", "PROGRESS"), timeout=None), streamresults.Pending)
     assert_type(publisher.flush(timedelta(seconds=5)).unacknowledged, int)
+
+
+def record(publisher: Publisher) -> None:
+    """Record functions, whose signatures stay what they are."""
+
+    @publisher.record("shop.charge", task_id=lambda order: f"charge-{order}")
+    def charge(order: int) -> str:
+        return str(order)
+
+    @publisher.record()
+    async def charge_later(order: int) -> str:
+        return str(order)
+
+    assert_type(charge(7), str)
+    later: Coroutine[Any, Any, str] = charge_later(7)
+    later.close()
+    charge("seven")  # type: ignore[arg-type]
 
 
 def get(client: Client) -> None:
@@ -68,3 +92,30 @@ def open_them() -> None:
     ):
         publish(publisher)
         get(client)
+
+
+async def await_them(client: streamresults.AsyncClient, publisher: streamresults.AsyncPublisher) -> None:
+    """Do the same by coroutines."""
+    assert_type(await client.get("a", 10, via="topic"), object)
+    assert_type(await client.result("a"), object)
+    assert_type(await client.wait("a", timeout=timedelta(seconds=1)), Result)
+    assert_type(await client.lookup_many(["a"]), list[Result])
+    assert_type((await client.forget("a")).partition, int)
+    async for event in client.events("a", 5):
+        assert_type(event, Result)
+    pending = await publisher.send(publisher.event("a", "PROGRESS", result=0.5))
+    assert_type(await pending, Position)
+    assert_type(await publisher.succeeded("a", 1), Position | None)
+    async with publisher.run("a", name="shop.charge") as run:
+        run.result = object()
+    assert_type((await publisher.close()).failed, int)
+    client.wait("a", via="pigeon")  # type: ignore[arg-type, unused-coroutine]
+
+
+async def open_async() -> None:
+    """Open both with settings stated."""
+    async with (
+        streamresults.open_async_publisher(kafka_bootstrap="localhost:9092") as publisher,
+        streamresults.open_async_client(redis_url="redis://localhost") as client,
+    ):
+        await await_them(client, publisher)

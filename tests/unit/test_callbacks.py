@@ -256,7 +256,9 @@ def test_a_topic_that_was_made_again_ends_registrations_and_waits_for_no_functio
     assert left.get(timeout=SOON)
     with pytest.raises(TopicRecreated):
         told.get(timeout=SOON).result()
+    desk.fold()
     desk.client.on_result("late", told.put)
+    desk.in_phase(Phase.ASLEEP, "late")
     desk.publish("late", "SUCCESS")
     assert "SUCCESS" == told.state()
 

@@ -23,7 +23,7 @@ from streamresults.wiring import Wiring
 from tests.conftest import create_topics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 SOON = 10.0
 
@@ -169,6 +169,25 @@ def test_a_flush_brings_back_the_descriptor_too(bench: Bench) -> None:
     assert {"a": 0, "b": 1} == bench.held()
 
 
+@pytest.mark.parametrize("how", ["older", "away"])
+def test_a_store_that_lost_the_descriptor_alone_is_given_it_again(bench: Bench, how: str) -> None:
+    """An old dump, or one shard of a Cluster, may have the view and lack what leads to it."""
+    bench.publish("a", "b")
+    bench.steps()
+    older = bench.view.partitions[0].coverage
+    bench.publish("c")
+    bench.steps()
+    bench.store._descriptors.clear()
+    if how == "older":
+        bench.view.partitions[0].coverage = older
+    else:
+        bench.fail_once("_view", "apply", StoreUnavailable("not now"))
+    bench.publish("d")
+    bench.steps()
+
+    assert bench.store._descriptors
+
+
 @pytest.mark.parametrize("end", ["revoke", "finish"])
 def test_a_commit_that_fails_stops_nothing(bench: Bench, end: str) -> None:
     """Offsets are for lag tools alone."""
@@ -183,6 +202,22 @@ def test_a_commit_that_fails_stops_nothing(bench: Bench, end: str) -> None:
 
     assert bench.failed
     assert end == "finish" or bench.compactor._live.lanes == {}
+
+
+def test_a_revocation_does_not_wait_for_its_commit(bench: Bench) -> None:
+    """In a rebalance the brokers may refuse it for as long as that waits for it: all would stand still."""
+    bench.publish("a")
+    bench.steps()
+    commit, waited = bench.compactor._group.commit, []
+
+    def committing(offsets: Mapping[int, int], *, wait: bool) -> None:
+        waited.append((dict(offsets), wait))
+        commit(offsets, wait=wait)
+
+    bench.compactor._group.commit = committing  # type: ignore[method-assign]
+    bench.compactor.on_revoked([0])
+
+    assert [({0: 1}, False)] == waited
 
 
 def test_an_assignment_during_an_outage_waits_for_the_brokers(bench: Bench) -> None:

@@ -22,10 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamresults.errors import RemoteTaskError, SecurityError
-from streamresults.events import exceptions, tracebacks
 from streamresults.events.allowlist import ExceptionAllowlist
 from streamresults.events.event import REPR, ExceptionNode, NamedValue
 from streamresults.events.exceptions import capture
+from streamresults.events.limits import LIMITS
 from streamresults.events.payloads import default_registry
 from streamresults.events.revive import RemoteRepr, revive
 
@@ -276,6 +276,7 @@ FIELDS: list[tuple[BaseException, list[str]]] = [
     (UnicodeTranslateError("é", 0, 1, "bad"), ["object", "start", "end", "reason"]),
     (SyntaxError("bad", ("f.py", 1, 2, "x y", 1, 3)), ["msg", "filename", "lineno", "offset", "text", "end_offset"]),
     (ImportError("no", name="a.b", path="/a"), ["msg", "name", "path"]),
+    (ImportError(["no"]), ["msg"]),
     (AttributeError("no", name="a"), ["name"]),
     (NameError("no", name="a"), ["name"]),
 ]
@@ -402,9 +403,9 @@ def test_capture_never_raises_and_stays_within_its_limits(make: Any) -> None:
     size = sum(len(JSON.encode(repr(one))) for one in nodes)
     actual = revive(nodes, text, ALLOWLIST, REGISTRY)
 
-    assert size < 2 * exceptions.TOTAL_MAX + 500 * len(nodes)
-    assert len(nodes) <= exceptions.NODES_MAX
-    assert len(text) <= tracebacks.TRACEBACK_MAX
+    assert size < 2 * LIMITS.total + 500 * len(nodes)
+    assert len(nodes) <= LIMITS.chain
+    assert len(text) <= LIMITS.traceback
     assert text.encode()
     assert "".join(traceback.format_exception(actual))
 
@@ -424,7 +425,7 @@ def test_of_too_many_frames_both_ends_are_kept() -> None:
     nodes, _ = capture(exc, JSON)
     lines = [(frame.name, frame.lineno) for frame in traceback.extract_tb(exc.__traceback__)]
 
-    assert tracebacks.FRAMES_MAX == len(nodes[0].frames)
+    assert LIMITS.frames == len(nodes[0].frames)
     assert lines[0] == (nodes[0].frames[0].function, nodes[0].frames[0].line)
     assert lines[-1] == (nodes[0].frames[-1].function, nodes[0].frames[-1].line)
 
@@ -620,8 +621,8 @@ def test_a_formatted_traceback_keeps_both_ends(size: int) -> None:
 
     assert "KeyError: 'begin'" in text[:1000]
     assert text.endswith("ValueError: end\n")
-    assert ("[... cut ...]" in text) is (size >= tracebacks.TRACEBACK_MAX)
-    assert len(text) <= tracebacks.TRACEBACK_MAX
+    assert ("[... cut ...]" in text) is (size >= LIMITS.traceback)
+    assert len(text) <= LIMITS.traceback
 
 
 def test_text_that_utf8_cannot_carry_is_escaped() -> None:

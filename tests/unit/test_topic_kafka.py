@@ -22,7 +22,7 @@ from streamresults.topic import embedded, kafka_errors
 from streamresults.topic.base import NO_TOPIC_ID, Acknowledgement, TopicSettings
 from streamresults.topic.embedded import EmbeddedBroker
 from streamresults.topic.kafka import KafkaBroker, WriterSettings
-from streamresults.topic.kafka_handles import REPEAT_AFTER, LastError, RepetitionFilter
+from streamresults.topic.kafka_handles import REPEAT_AFTER, LastError, RepetitionFilter, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +75,22 @@ def test_definite_refusals_are_told_from_unknown_outcomes() -> None:
 def test_exception_without_an_error_inside_is_still_understood() -> None:
     """Whatever librdkafka's binding raises."""
     assert kafka_errors.error_of(KafkaException("odd")).code() == KafkaError.UNKNOWN
+
+
+def test_a_process_that_was_suspended_asks_again_or_says_that_the_brokers_did_not_answer() -> None:
+    """The time of its future is over when it wakes up: an outage like another, which a compactor survives."""
+    answers: list[Exception | str] = [TimeoutError(), "answered"]
+
+    def attempt(_: float) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert retry(Deadline(10), "asking", attempt, fatal=frozenset(), last=LastError()) == "answered"
+    answers.append(TimeoutError())
+    with pytest.raises(TopicUnavailable, match="asking within 0 s"):
+        retry(Deadline(0), "asking", attempt, fatal=frozenset(), last=LastError())
 
 
 def test_missing_topic_says_what_to_do() -> None:

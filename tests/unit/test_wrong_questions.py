@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def published(memory_wiring: Wiring) -> dict[str, Position]:
     """Give where the results of some tasks stand, in partitions of which the first task's is only one."""
     with memory_wiring.publisher() as publisher:
-        positions = {str(number): publisher.succeeded(str(number)) for number in range(20)}
+        published = {str(number): publisher.succeeded(str(number)) for number in range(20)}
+    positions = {task: position for task, position in published.items() if position is not None}
     memory_wiring.compactor(from_earliest=True).run_once(Event(), 30)
     return positions
 

@@ -45,6 +45,7 @@ def _load(prefix: str) -> None:
             task = f"{prefix}-{number}"
             publisher.started(task)
             at = publisher.succeeded(task, number)
+            assert at is not None  # there is no spool
             acknowledged.append({"task_id": task, "partition": at.partition, "offset": at.offset, "result": number})
             if not number:
                 sys.stderr.write("publishing\n")
