@@ -26,7 +26,7 @@ from processes import LocalServicesError, wait_until
 from redis_server import RedisServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 KAFKA_IMAGE = "apache/kafka:4.4.0"
 REDIS_IMAGE = "redis:7"
@@ -80,14 +80,15 @@ def redis() -> Service:
     return Service(server.url, server.close)
 
 
-def kafka_cluster(brokers: int = 1) -> KafkaCluster:
+def kafka_cluster(brokers: int = 1, settings: Mapping[str, str] | None = None) -> KafkaCluster:
     """
     Return running brokers of the test's own, to be killed, paused and restarted; the caller closes them.
 
-    Always local: a container offers no such control. Blocks and raises like `kafka`.
+    `settings` are lines of server.properties above the defaults. Always local: a container offers no such control.
+    Blocks and raises like `kafka`.
     """
     try:
-        cluster = KafkaCluster(brokers)
+        cluster = KafkaCluster(brokers, settings=settings)
         cluster.start()
     except LocalServicesError as error:
         raise ServiceUnavailable(str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ports import HOST, free_ports
@@ -27,6 +28,11 @@ _READY_SECONDS = 40.0
 _FAILOVER_SECONDS = 2.0
 _FAILOVER_TRIES = 10
 
+# A replica that stood for election keeps the votes for twice the node timeout. Should it have become a replica again by
+# then and lose its primary, Redis (7.0 at least) counts the old votes: it takes itself for elected, with an old epoch,
+# nobody follows it, and nobody else is elected for ever.
+_VOTES_SECONDS = 2 * _NODE_TIMEOUT_MS / 1000 + 0.5
+
 # Keys in one MIGRATE, which blocks both servers. Larger: it is over before a test sees that keys are on both sides.
 _MOVED_AT_ONCE = 10
 
@@ -46,6 +52,7 @@ class RedisCluster(ServerGroup):
         """
         super().__init__("cluster", folder)
         self._replicas = replicas
+        self._elected_at = -_VOTES_SECONDS
         count = _PRIMARIES * (1 + replicas)
         ports = free_ports(2 * count)
         self._buses = dict(zip(ports[:count], ports[count:], strict=True))
@@ -107,8 +114,16 @@ class RedisCluster(ServerGroup):
         if not wait_until(lambda: self.owner_of(slot) is not old, _READY_SECONDS):
             message = f"nobody replaced {old.name}; the end of a log:\n{self.servers[-1].log_tail()}"
             raise LocalServicesError(message)
+        self._elected_at = monotonic()
         self.wait_ready()
         return self.owner_of(slot)
+
+    def crash(self, slot: int) -> RedisServer:
+        """Kill the primary of a slot as soon as it can be replaced, up to 5 s after a failover; return it."""
+        wait_until(lambda: monotonic() - self._elected_at > _VOTES_SECONDS, _READY_SECONDS)
+        primary = self.owner_of(slot)
+        primary.kill()
+        return primary
 
     def fail_over(self, slot: int) -> RedisServer:
         """Have a replica take over from the primary of a slot while both run; return the new primary."""
@@ -157,6 +172,12 @@ class RedisCluster(ServerGroup):
         self.kill()
 
     def _is_ready(self) -> bool:
+        try:
+            return self._all_serve()
+        except LocalServicesError:
+            return False  # a server that is back loads its data, and says nothing else meanwhile
+
+    def _all_serve(self) -> bool:
         running = [server for server in self.servers if server.is_running()]
         if not all(_serves(server) for server in running):
             return False

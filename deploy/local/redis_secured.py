@@ -95,7 +95,7 @@ class RedisSecured(RedisServer):
         connection = context.wrap_socket(super().connected(within), server_hostname=HOST)
         try:
             ask(connection, "AUTH", "admin", _ADMIN_PASSWORD)
-        except ErrorReply as error:
+        except (OSError, ErrorReply) as error:  # refused, or the server ends just now
             connection.close()
             raise ConnectionError(str(error)) from error
         return connection

@@ -9,11 +9,10 @@ over any server; TLS, client certificates and a user of least rights; and one cl
 from __future__ import annotations
 
 import logging
-import os
 from random import Random
 from threading import Event, Thread
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
 import pytest
@@ -31,22 +30,19 @@ from tests import services  # noqa: F401 -- puts the local services on the path
 from tests.waiting import eventually
 
 # isort: split
-from processes import LocalServicesError
-from redis_cluster import RedisCluster
-from redis_replicated import RedisReplicated
 from redis_secured import PASSWORD, USER, RedisSecured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
+    from redis_cluster import RedisCluster
+    from redis_replicated import RedisReplicated
     from redis_server import RedisServer
 
     from streamresults.store.base import Subscription, View
 
 pytestmark = pytest.mark.redis
-
-Servers = TypeVar("Servers", RedisReplicated, RedisCluster, RedisSecured)
 
 TOPIC: Final = "topic-id"
 PARTITIONS: Final = 12
@@ -60,41 +56,6 @@ BATCH: Final = 25
 SOON: Final = 30.0
 
 _log = logging.getLogger(__name__)
-
-
-def started(servers: Servers) -> Servers:
-    """Start servers; what is missing for them is a skip at a desk and a failure in CI."""
-    try:
-        servers.start()
-    except LocalServicesError as exc:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(exc))
-    return servers
-
-
-@pytest.fixture(scope="module")
-def replicated() -> Iterator[RedisReplicated]:
-    """Give a primary, its replica and three sentinels."""
-    servers = started(RedisReplicated())
-    yield servers
-    servers.close()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RedisCluster]:
-    """Give three primaries with a replica each."""
-    servers = started(RedisCluster(replicas=1))
-    yield servers
-    servers.close()
-
-
-@pytest.fixture(scope="module")
-def secured() -> Iterator[RedisSecured]:
-    """Give a server behind TLS whose user may use the namespace 'ours' alone."""
-    servers = started(RedisSecured(namespace="ours"))
-    yield servers
-    servers.close()
 
 
 @pytest.fixture
@@ -111,6 +72,12 @@ def on_sentinel(replicated: RedisReplicated) -> Iterator[RedisStore]:
     store = RedisStore(replicated.url)
     yield store
     store.close()
+
+
+@pytest.fixture
+def cluster(cluster_servers: RedisCluster) -> RedisCluster:
+    """Give three primaries with a replica each."""
+    return cluster_servers
 
 
 @pytest.fixture
@@ -327,10 +294,6 @@ def test_a_replica_takes_over_in_good_order(cluster: RedisCluster, on_cluster: R
     load.check()
 
 
-@pytest.mark.skipif(
-    "STREAMRESULTS_TEST_CLUSTER_KILL" not in os.environ,
-    reason="Redis itself now and then elects nobody on a busy two-core machine; set STREAMRESULTS_TEST_CLUSTER_KILL",
-)
 def test_a_killed_primary_is_replaced_in_a_cluster(
     cluster: RedisCluster, on_cluster: RedisStore, namespace: str
 ) -> None:
@@ -340,7 +303,7 @@ def test_a_killed_primary_is_replaced_in_a_cluster(
     with Load(view) as load:
         old = cluster.owner_of(slot)
         subscription = listening_on(on_cluster, f"{namespace}:wake", old)
-        old.kill()
+        assert cluster.crash(slot) is old
         cluster.wait_for_another(slot, old)
         load.goes_on()
         eventually(lambda: restored(subscription), SOON, "the loss is told")
