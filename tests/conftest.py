@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from typing import TYPE_CHECKING
@@ -28,6 +29,23 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("STREAMRESULTS_") and not name.startswith(("STREAMRESULTS_TEST_", "STREAMRESULTS_CACHE")):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Leave logging as it was: the program, run within a test's own process, sets it up for its process."""
+    loggers = [logging.getLogger(name) for name in (None, "streamresults", "streamresults.librdkafka")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        # pytest's own, which it puts there for each test, come and go with it.
+        logger.handlers[:] = [handler for handler in logger.handlers if _is_pytests(handler)]
+        logger.handlers += [handler for handler in handlers if handler not in logger.handlers]
+
+
+def _is_pytests(handler: logging.Handler) -> bool:
+    return type(handler).__module__.startswith("_pytest")
 
 
 def _started(start: Callable[[], services.Service]) -> services.Service:
