@@ -126,8 +126,9 @@ class Whereabouts:
                 if self._place is None:
                     self._asked_at = time.monotonic()
                     self._place = self._by_kafka(deadline) if self._inspector is not None else self._by_view()
-                    self._thread = Thread(target=self._ask_forever, name="streamresults-topic", daemon=True)
-                    self._thread.start()
+                    thread = Thread(target=self._ask_forever, name="streamresults-topic", daemon=True)
+                    thread.start()
+                    self._thread = thread  # only now: close(), on another thread, joins it
         return self._place
 
     @property
