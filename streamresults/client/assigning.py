@@ -6,6 +6,7 @@ It has the reader read what somebody waits on, and resolves the doubt about a vi
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from streamresults.client.waiter import Phase
@@ -62,7 +63,7 @@ class Assigner:
             if waits.closed:
                 return
             try:
-                self._read_from_the_end(unread)
+                self._read(unread)
                 self._resolve_doubt(doubtful)
             except Exception as exc:  # noqa: BLE001 -- whatever the brokers or the library do, this thread goes on
                 if waits.closed:
@@ -72,10 +73,24 @@ class Assigner:
             else:
                 waits.topic_trouble = ""
 
-    def _read_from_the_end(self, unread: Sequence[Watch]) -> None:
+    def _read(self, unread: Sequence[Watch]) -> None:
         """Resolve S explicitly *before* anything is assigned: "from the end" loses messages."""
         if unread:
-            self._reader.read_from(self._ends(unread))
+            offsets = self._offsets_since(unread) if self._waits.view_trouble else self._ends(unread)
+            self._reader.read_from(offsets)
+
+    def _offsets_since(self, unread: Sequence[Watch]) -> dict[int, int]:
+        """
+        Return where the log ended when the oldest of these waits began, by this process's clock.
+
+        No view can show what came since then, and finding that out has taken seconds.
+        """
+        assert self.inspector is not None
+        with self._waits.lock:
+            now = time.monotonic()
+            began = min((waiter.began for watch in unread for waiter in watch.everybody()), default=now)
+        moment = int((time.time() - (now - began)) * 1000)
+        return self.inspector.offsets_at([watch.partition for watch in unread], moment, Deadline(_ANSWER))
 
     def _resolve_doubt(self, doubtful: Sequence[Watch]) -> None:
         """Where the log itself ends below the highest watermark, records were lost and that watermark means nothing."""

@@ -99,7 +99,8 @@ def begin(client: Waiting, task_id: str, notify: Callable[[], None], deadline: D
     check_waiting_allowed(task_id)
     place, engine = client._entrance(task_id, within(deadline))
     partition = client._whereabouts.partition_of(task_id, place)
-    waiter = engine.submit(task_id, partition, notify, through_topic=client._through_topic(via, engine))
+    through_topic, spent = client._through_topic(via, engine), deadline.elapsed()
+    waiter = engine.submit(task_id, partition, notify, through_topic=through_topic, spent=spent)
     return Begun(client, waiter, engine, place, deadline)
 
 

@@ -105,15 +105,20 @@ class Engine:
         """Bytes a second that are read of the topic."""
         return self.reader.traffic
 
-    def submit(self, task_id: str, partition: int, notify: Callable[[], None], *, through_topic: bool) -> Waiter:
+    def submit(
+        self, task_id: str, partition: int, notify: Callable[[], None], *, through_topic: bool, spent: float = 0.0
+    ) -> Waiter:
         """
         Begin a wait and return at once; ``notify`` is called once, on another thread, and must not block.
+
+        Args:
+            spent: Seconds for which the caller has been waiting already.
 
         Raises:
             ClientClosed: The engine is closed.
             TopicRecreated: It was ended, as its topic is gone.
         """
-        waiter = Waiter(task_id, partition, notify, through_topic=through_topic and self._can_read)
+        waiter = Waiter(task_id, partition, notify, through_topic=through_topic and self._can_read, spent=spent)
         with self.waits.lock:
             if self._why_ended is not None:
                 raise self._why_ended()

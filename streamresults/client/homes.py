@@ -46,7 +46,13 @@ class SplitWait:
         """Have a part in each of these homes, given newest first; return the parts that are new."""
         front = self._front
         new = {
-            partition: Waiter(front.task_id, partition, self.look, through_topic=front.through_topic)
+            partition: Waiter(
+                front.task_id,
+                partition,
+                self.look,
+                through_topic=front.through_topic,
+                spent=time.monotonic() - front.began,
+            )
             for partition in partitions
             if partition not in self.parts
         }

@@ -78,7 +78,9 @@ class Waiter:
         "through_topic",
     )
 
-    def __init__(self, task_id: str, partition: int, notify: Callable[[], None], *, through_topic: bool) -> None:
+    def __init__(
+        self, task_id: str, partition: int, notify: Callable[[], None], *, through_topic: bool, spent: float = 0.0
+    ) -> None:
         self.task_id: Final = task_id
         self.key: Final = task_id.encode()
         #: Where it waits; once it is over, where its answer stands.
@@ -87,7 +89,8 @@ class Waiter:
         self.notify: Callable[[], None] | None = notify
         #: Waits through the topic; if not, through the view.
         self.through_topic: Final = through_topic
-        self.began: Final = time.monotonic()
+        #: When whoever waits began to: before topic and view were found.
+        self.began: Final = time.monotonic() - spent
         self.phase = Phase.NEW
         #: R: the reader matches every record from here on; -1 while its partition is not read.
         self.next_offset = -1

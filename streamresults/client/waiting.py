@@ -101,7 +101,8 @@ class Waiting(LookingUp, Following):
         done = Lock()  # held until the wait is over: waking by it takes a third of the time that an Event takes
         done.acquire()
         partition = self._whereabouts.partition_of(task_id, place)
-        waiter = engine.submit(task_id, partition, done.release, through_topic=self._through_topic(via, engine))
+        through_topic, spent = self._through_topic(via, engine), deadline.elapsed()
+        waiter = engine.submit(task_id, partition, done.release, through_topic=through_topic, spent=spent)
         try:
             self._block(waiter, done, deadline)
         except BaseException:

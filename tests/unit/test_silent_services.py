@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +13,10 @@ from streamresults.store.memory import MemoryStore
 from streamresults.topic import kafka_group
 from streamresults.topic.memory import MemoryBroker
 from streamresults.wiring import Wiring
+from tests.conftest import create_topics
+
+if TYPE_CHECKING:
+    from streamresults.store.base import Descriptor
 
 
 def test_leaving_a_group_ends_though_the_brokers_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,3 +45,21 @@ def test_a_topic_that_nobody_created_is_named_as_that() -> None:
         pytest.raises(TopicMissing, match=r"'forgotten' does not exist.*streamresults init"),
     ):
         client.wait("a", 5)
+
+
+def test_a_result_that_came_while_the_store_was_found_silent_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No view shows it, and the log has it from before the reader began: it is read from when the wait did."""
+    broker, store = MemoryBroker(), MemoryStore()
+    with Wiring(Settings(), broker=broker, store=store) as wiring:
+        create_topics(wiring, 1)
+        with wiring.client() as client, wiring.publisher() as publisher:
+            silent = store.read_descriptor
+
+            def read_descriptor(namespace: str, topic: str) -> Descriptor | None:
+                publisher.succeeded("a", 7)
+                store.outage(down=True)
+                return silent(namespace, topic)
+
+            monkeypatch.setattr(store, "read_descriptor", read_descriptor)
+
+            assert client.get("a", 5, via="topic") == 7
