@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
 # Between two looks at a condition. Larger: starts get visibly slower. Smaller: two cores are spent on looking.
 _POLL_SECONDS = 0.02
@@ -133,3 +134,18 @@ def _observe(pid: int) -> tuple[str, str] | None:
     )
     state, _, started = done.stdout.strip().partition(" ")
     return (state[0], started.strip()) if state and state[0] != "Z" else None
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Turn the signals that end a program into KeyboardInterrupt, so that a start cut short leaves nothing behind."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

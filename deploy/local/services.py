@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 import programs
 from kafka_server import KafkaBroker, KafkaCluster
-from processes import LocalServicesError, ProcessId, locked, write_whole
+from processes import LocalServicesError, ProcessId, ended_by_signals, locked, write_whole
 from programs import cache_folder
 from redis_cluster import RedisCluster
 from redis_replicated import RedisReplicated
@@ -39,8 +39,7 @@ from redis_server import RedisServer
 from server_process import ServerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "KafkaBroker",
@@ -93,7 +92,7 @@ def start(options: argparse.Namespace) -> int:
     temporary = options.folder is None
     folder = Path(tempfile.mkdtemp(prefix="streamresults-")) if temporary else options.folder.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with _ended_by_signals():
+    with ended_by_signals():
         with locked(folder / "lock"):
             _refuse_second_start(folder)
             if temporary:
@@ -147,21 +146,6 @@ def env(options: argparse.Namespace) -> int:
         message = f"the services in {folder} are still starting"
         raise LocalServicesError(message) from None
     return 0
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Turn the signals that end a program into KeyboardInterrupt, so that a start cut short leaves nothing behind."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _stay(folder: Path) -> None:

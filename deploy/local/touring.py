@@ -21,7 +21,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from kafka_server import KafkaCluster
-from processes import LocalServicesError
+from processes import LocalServicesError, ended_by_signals
 from redis_server import RedisServer
 
 from streamresults.errors import NotYetCovered, StreamResultsError
@@ -30,7 +30,7 @@ from streamresults.wiring import Wiring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import FrameType, TracebackType
+    from types import TracebackType
 
     from streamresults.client import Client
     from streamresults.publisher import Publisher
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # No link: on some systems the temporary folder is one.
     folder = Path(tempfile.mkdtemp(prefix="streamresults-tour-")).resolve()
     try:
-        with _ended_like_interrupted(), Stage(folder) as stage:
+        with ended_by_signals(), Stage(folder) as stage:
             _give(stage, options.results)
     except (LocalServicesError, StreamResultsError, TourError) as exc:
         print(f"error: {exc}", file=sys.stderr)
@@ -278,18 +278,3 @@ def _drain(process: subprocess.Popen[str]) -> None:
 
 def _say(text: str) -> None:
     print(text, flush=True)
-
-
-@contextlib.contextmanager
-def _ended_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the tour as Ctrl-C does, so that nothing is left running."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

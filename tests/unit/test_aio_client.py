@@ -350,11 +350,9 @@ def test_cancelling_leaves_nothing_behind(desk: Desk, phase: Phase) -> None:
     assert _nothing_stands(face)
 
 
-def test_cancelling_before_the_place_is_found_leaves_nothing_behind(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The question goes on to its end, and nobody waits after it."""
-    face, entered, leave = AsyncClient(desk.wiring.client()), threading.Event(), threading.Event()
+def _silent_brokers(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Have the brokers answer no question until the second event is set; the first tells that one was asked."""
+    entered, leave = threading.Event(), threading.Event()
     describe = MemoryInspector.describe
 
     def slow(*args: Any) -> Any:
@@ -363,6 +361,14 @@ def test_cancelling_before_the_place_is_found_leaves_nothing_behind(
         return describe(*args)
 
     monkeypatch.setattr(MemoryInspector, "describe", slow)
+    return entered, leave
+
+
+def test_cancelling_before_the_place_is_found_leaves_nothing_behind(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question goes on to its end, and nobody waits after it."""
+    face, (entered, leave) = AsyncClient(desk.wiring.client()), _silent_brokers(monkeypatch)
 
     async def scenario() -> None:
         waiting = asyncio.create_task(face.wait("t", SOON))
@@ -541,15 +547,7 @@ def test_closing_wakes_who_waits_for_a_service_that_does_not_answer(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At once, though the question itself goes on."""
-    face, entered, leave = AsyncClient(desk.wiring.client()), threading.Event(), threading.Event()
-    describe = MemoryInspector.describe
-
-    def slow(*args: Any) -> Any:
-        entered.set()
-        assert leave.wait(SOON)
-        return describe(*args)
-
-    monkeypatch.setattr(MemoryInspector, "describe", slow)
+    face, (entered, leave) = AsyncClient(desk.wiring.client()), _silent_brokers(monkeypatch)
 
     async def scenario() -> None:
         waiting = asyncio.create_task(face.wait("t", SOON))
