@@ -57,7 +57,8 @@ class AttendedWait:
 
     def _submit(self, task_id: str) -> Waiter:
         partition = self._client._whereabouts.partition_of(task_id, self._place)
-        return self._engine.submit(task_id, partition, self._ring, through_topic=self._through_topic)
+        through_topic, spent = self._through_topic, self._deadline.elapsed()
+        return self._engine.submit(task_id, partition, self._ring, through_topic=through_topic, spent=spent)
 
     def _attend(self, waiter: Waiter) -> None:
         tick = time.monotonic()

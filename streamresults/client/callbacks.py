@@ -89,10 +89,19 @@ class Callbacks:
         self._thread: Thread | None = None
 
     def register(
-        self, task_id: str, partition: int, callback: Callable[[Registration], object], *, through_topic: bool
+        self,
+        task_id: str,
+        partition: int,
+        callback: Callable[[Registration], object],
+        *,
+        through_topic: bool,
+        spent: float,
     ) -> Registration:
         """
         Begin a wait and return at once.
+
+        Args:
+            spent: As for :meth:`Engine.submit`.
 
         Raises:
             ClientClosed: The engine is closed.
@@ -101,7 +110,7 @@ class Callbacks:
         # Held until the registration knows its wait, which may end before submit returns.
         with self._lock:
             registration._waiter = self._engine.submit(  # noqa: SLF001 -- one step of making it
-                task_id, partition, registration, through_topic=through_topic
+                task_id, partition, registration, through_topic=through_topic, spent=spent
             )
             if self._thread is None:
                 self._thread = Thread(target=self._call_forever, name="streamresults-callbacks", daemon=True)

@@ -100,7 +100,11 @@ class Joining:
         partition_of, place = client._whereabouts.partition_of, self._place
         for task_id in task_ids:
             self._waiters[task_id] = engine.submit(
-                task_id, partition_of(task_id, place), partial(self._over.put, task_id), through_topic=through_topic
+                task_id,
+                partition_of(task_id, place),
+                partial(self._over.put, task_id),
+                through_topic=through_topic,
+                spent=self._deadline.elapsed(),
             )
 
     def _next(self) -> list[Ended]:

@@ -133,10 +133,12 @@ class Waiting(LookingUp, Following):
             ServiceUnavailable: Neither topic nor view could be found, so that there is nothing to wait on.
         """
         check_id(task_id)
-        place, engine = self._entrance(task_id, Deadline(ANSWER))
+        deadline = Deadline(ANSWER)
+        place, engine = self._entrance(task_id, deadline)
         partition = self._whereabouts.partition_of(task_id, place)
         callbacks = self._running_callbacks(engine, place)
-        return callbacks.register(task_id, partition, callback, through_topic=self._through_topic(via, engine))
+        through_topic, spent = self._through_topic(via, engine), deadline.elapsed()
+        return callbacks.register(task_id, partition, callback, through_topic=through_topic, spent=spent)
 
     def _running_callbacks(self, engine: Engine, place: Place) -> Callbacks:
         with self._lock:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
 
+from streamresults.aio import AsyncClient
 from streamresults.errors import TopicMissing
 from streamresults.settings import Settings
 from streamresults.store.memory import MemoryStore
@@ -16,6 +19,9 @@ from streamresults.wiring import Wiring
 from tests.conftest import create_topics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamresults.client import Client, Registration
     from streamresults.store.base import Descriptor
 
 
@@ -47,7 +53,31 @@ def test_a_topic_that_nobody_created_is_named_as_that() -> None:
         client.wait("a", 5)
 
 
-def test_a_result_that_came_while_the_store_was_found_silent_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def registered(client: Client) -> object:
+    """Wait by a registration."""
+    over: SimpleQueue[Registration] = SimpleQueue()
+    client.on_result("a", over.put, via="topic")
+    return over.get(timeout=5).result().value()
+
+
+def awaited(client: Client) -> object:
+    """Wait on an event loop."""
+    return asyncio.run(AsyncClient(client).get("a", 5, via="topic"))
+
+
+WAITS: dict[str, Callable[[Client], object]] = {
+    "get": lambda client: client.get("a", 5, via="topic"),
+    "attended": lambda client: client.get("a", 5, via="topic", on_interval=lambda: None),
+    "set": lambda client: client.results(["a"]).join(5, via="topic")[0],
+    "registration": registered,
+    "await": awaited,
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+def test_a_result_that_came_while_the_store_was_found_silent_ends_the_wait(
+    monkeypatch: pytest.MonkeyPatch, wait: Callable[[Client], object]
+) -> None:
     """No view shows it, and the log has it from before the reader began: it is read from when the wait did."""
     broker, store = MemoryBroker(), MemoryStore()
     with Wiring(Settings(), broker=broker, store=store) as wiring:
@@ -62,4 +92,4 @@ def test_a_result_that_came_while_the_store_was_found_silent_ends_the_wait(monke
 
             monkeypatch.setattr(store, "read_descriptor", read_descriptor)
 
-            assert client.get("a", 5, via="topic") == 7
+            assert wait(client) == 7
