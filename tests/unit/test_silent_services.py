@@ -88,6 +88,7 @@ def test_a_result_that_came_while_the_store_was_found_silent_ends_the_wait(
             def read_descriptor(namespace: str, topic: str) -> Descriptor | None:
                 publisher.succeeded("a", 7)
                 store.outage(down=True)
+                threading.Event().wait(0.02)  # what being silent is: nothing to wait on, and longer than a clock's tick
                 return silent(namespace, topic)
 
             monkeypatch.setattr(store, "read_descriptor", read_descriptor)
