@@ -90,7 +90,8 @@ class Looker:
     def _look_once(self) -> None:
         waits = self._waits
         with waits.lock:
-            waits.lock.wait(waits.until_due())
+            if not waits.closed:  # as it may be by now: closing rings only once
+                waits.lock.wait(waits.until_due())
             if waits.closed:
                 return
             fresh = [waiter for waiter in waits.new if waiter.phase is Phase.NEW]

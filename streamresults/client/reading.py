@@ -137,10 +137,14 @@ class Reader:
 
         A record whose schema is not found is passed over: its wait ends through the view, or by the next record.
         """
+        header = self._codec.header
         for record in records:
+            value = record.value()
+            if not isinstance(value, bytes) or value.startswith(header):  # nearly all
+                continue
             watch = self._waits.watches.get(record.partition() or 0)
-            key, value = record.key(), record.value()
-            if watch is None or key not in watch.waiters or not isinstance(value, bytes) or self._codec.is_known(value):
+            key = record.key()
+            if watch is None or key not in watch.waiters or self._codec.is_known(value):
                 continue
             if time.monotonic() < self._no_schema_until:
                 return

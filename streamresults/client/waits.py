@@ -72,8 +72,8 @@ class Waits:
 
     def over(self, waiter: Waiter, answer: Answer) -> None:
         """End a wait with its answer; the lock is held."""
+        waiter.finish(answer)  # first: the thread that it wakes takes as long to run as what follows here
         self.strike_out(waiter)
-        waiter.finish(answer)
 
     def fail(self, waiter: Waiter, error: Exception) -> None:
         """End a wait with an error; the lock is held."""

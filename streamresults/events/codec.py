@@ -9,7 +9,6 @@ which follows it; everything.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from io import BytesIO
@@ -29,6 +28,7 @@ from streamresults.errors import (
 )
 from streamresults.events.bounds import FIELDS_MAX, FREE_BYTES, TooMany, walker
 from streamresults.events.event import NO_PAYLOAD, TASK_ID_MAX_BYTES, Event, ExceptionNode, Payload, Prefix, Reference
+from streamresults.events.heads import read_head
 from streamresults.events.schema import HEAD_FIELDS, PREFIX_FIELDS, first_fields, released_versions
 from streamresults.events.shortcuts import encode_plain, rank_and_expiry
 from streamresults.events.states import rank
@@ -102,7 +102,8 @@ class Codec:
         versions = _built_in()
         self._newest: Final = versions[-1]
         self._prefix: Final = _schema(first_fields(self._newest.definition, PREFIX_FIELDS))
-        self._header: Final = MAGIC + self._newest.fingerprint
+        #: What every record of the newest version begins with.
+        self.header: Final = MAGIC + self._newest.fingerprint
         self._known: Final = {version.fingerprint: version for version in versions}
         self._resolve = resolve
         self._record_max: Final = record_max
@@ -124,16 +125,16 @@ class Codec:
         Raises:
             MalformedRecord: A field is out of its range or of the wrong type; the message names it.
         """
-        with suppress(Exception):  # whatever a wrong type raises: the schema's way says what is wrong
+        try:
             _check_ranges(event)
-            quick = encode_plain(self._header, event)
-            if quick is not None:
-                return quick
-        return self._encode_by_schema(event)
+            quick = encode_plain(self.header, event)
+        except Exception:  # noqa: BLE001 -- whatever a wrong type raises: the schema's way says what is wrong
+            quick = None
+        return self._encode_by_schema(event) if quick is None else quick
 
     def _encode_by_schema(self, event: Event) -> bytes:
         out = BytesIO()
-        out.write(self._header)
+        out.write(self.header)
         try:
             _check_ranges(event)
             _write(out, self._newest.whole, _as_datum(event))
@@ -151,7 +152,7 @@ class Codec:
             RecordError: It cannot be an event; its schema cannot be found.
             TopicUnavailable: The place to look for its schema cannot be reached.
         """
-        quick = rank_and_expiry(self._header, key, value)
+        quick = rank_and_expiry(self.header, key, value)
         if quick is not None and len(value) <= self._record_max:
             return quick
         prefix = self.decode_prefix(value)
@@ -183,19 +184,26 @@ class Codec:
         fingerprint_of(value)
         return _prefix(_datum(_body(value), self._prefix, "prefix"))
 
-    def decode_head(self, value: bytes) -> tuple[Prefix, Payload]:
+    def decode_head(self, value: bytes) -> tuple[Prefix, Payload, int]:
         """
         Decode the prefix and the payload: all that most lookups need.
+
+        Returns:
+            With them, where the next field of the newest version begins; -1 in a record of another one.
 
         Raises:
             BadMagic, UnknownFingerprint, TruncatedRecord, MalformedRecord: See their names.
         """
+        quick = read_head(self.header, value)
+        if quick is not None and len(value) <= self._record_max:
+            return quick
         version = self._version(value)
         if len(value) > FREE_BYTES:
             _check_bounds(value, version.walk_head)
-        reader_schema = None if version is self._newest else self._newest.head
-        datum = _datum(_body(value), version.head, "payload", reader_schema)
-        return _prefix(datum), _payload(datum["payload"])
+        newest = version is self._newest
+        source = _body(value)
+        datum = _datum(source, version.head, "payload", None if newest else self._newest.head)
+        return _prefix(datum), _payload(datum["payload"]), source.tell() if newest else -1
 
     def decode(self, value: bytes) -> Event:
         """

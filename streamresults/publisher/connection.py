@@ -95,6 +95,12 @@ class Connection:
             msg = f"Kafka did not acknowledge the schema: {exc}. Is it running? Try: streamresults doctor"
             raise TopicUnavailable(msg) from exc
 
+    def urge(self) -> None:
+        """Say that somebody waits for an acknowledgement from now on."""
+        writer = self.writer
+        if writer is not None:
+            writer.urge()
+
     def flush(self, deadline: Deadline) -> int:
         """Block until everything queued is acknowledged or has failed; return how much is not when it passes."""
         return self.writer.flush(deadline) if self.writer is not None else 0

@@ -31,13 +31,15 @@ class Outcomes:
 
     Args:
         find_topic_id: Finds the topic's id, which only positions need; called once, when a first one is asked for.
+        urge: Called when somebody begins to wait for a pending event; must not block.
     """
 
-    def __init__(self, find_topic_id: Callable[[], str]) -> None:
+    def __init__(self, find_topic_id: Callable[[], str], urge: Callable[[], None]) -> None:
         #: Guards the count of failures and who waits for a pending event; never held while anything blocks.
         self.lock = Lock()
         self.failed = 0
         self._find_topic_id: Final = find_topic_id
+        self.urge: Final = urge
         self._topic_id: str | None = None
 
     def after_fork(self) -> None:

@@ -81,6 +81,8 @@ class Pending:
             self._callbacks = [*(self._callbacks or ()), callback]
         if self.done:
             callback(self)
+        else:
+            self._outcomes.urge()
 
     def position(self, timeout: Timeout = None) -> Position:
         """
@@ -93,6 +95,7 @@ class Pending:
         if not self.done:
             with self._outcomes.lock:
                 self._signal = self._signal or Signal()
+            self._outcomes.urge()
             if not self.done and not self._signal.wait(Deadline(timeout).remaining(TIMEOUT_MAX)):
                 msg = f"task {self.event.task_id!r}: not acknowledged yet"
                 raise TimeoutError(msg)

@@ -79,7 +79,7 @@ class Publisher(Saying):
         safe_to_retry: Callable[[BaseException], bool] | None = None,
     ) -> None:
         self._connection: Final = Connection(open_writer, codec, options.schemas_topic)
-        self._outcomes: Final = Outcomes(topic_id)
+        self._outcomes: Final = Outcomes(topic_id, self._connection.urge)
         self._encode: Final = codec.encode
         self._options: Final = options
         self._longest_expiry_ms: Final = options.longest_expiry * 1000

@@ -118,6 +118,13 @@ class TopicWriter(ABC):
             RecordTooLarge: The record is larger than the writer takes; nothing was queued.
         """
 
+    def urge(self) -> None:  # noqa: B027 -- a writer that never holds acknowledgements back has nothing to do
+        """
+        Say that somebody waits for an acknowledgement from now on; never blocks.
+
+        While nobody does, a writer may hold acknowledgements back for some milliseconds.
+        """
+
     @abstractmethod
     def wait_for_room(self, deadline: Deadline) -> bool:
         """Block until the queue may have room; ``False`` when the deadline passed first."""

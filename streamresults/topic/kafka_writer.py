@@ -39,10 +39,8 @@ SERVE_SLICE: Final = 0.05
 #: Fewer cost a call each, more leave so many waiting for the thread.
 SERVE_EVERY: Final = 64
 
-#: Records under way that make a burst, in which the serving thread keeps away, and for how many seconds it does after
-#: the last of them was served. Fewer take two hundred threads that wait for one record each for a burst, more leave a
-#: fast broker's bursts to compete; longer delays the last acknowledgements.
-BURST: Final = 256
+#: Seconds for which the serving thread keeps away after a producing one has served, while nobody is known to wait.
+#: Shorter lets the two compete for the interpreter within a burst, longer delays a burst's last acknowledgements.
 BURST_SLICE: Final = 0.005
 
 #: Seconds that a waiting caller sleeps at most before it looks again; a safety net, waking is by notification.
@@ -117,8 +115,10 @@ class KafkaWriter(Forkable, TopicWriter):
         self._looks = 0
         self._refused = 0
         self._deliver = _delivery(self._delivered)
-        #: Until when the producing threads serve by themselves, by the monotonic clock.
+        #: Until when the producing threads serve by themselves, by the monotonic clock; guarded by the condition.
         self._burst_until = 0.0
+        #: Somebody has begun to wait for an acknowledgement since the producing threads served last; guarded likewise.
+        self._urged = False
         #: Grows with everything served.
         self._served = 0
         #: What ``_served`` was when the queue was last seen full.
@@ -161,7 +161,17 @@ class KafkaWriter(Forkable, TopicWriter):
         producer = self._producer
         if producer is not None:
             self._serve_once(producer, 0)
-            self._burst_until = time.monotonic() + BURST_SLICE if len(producer) >= BURST else 0.0
+            with self._acked:
+                self._burst_until = 0.0 if self._urged else time.monotonic() + BURST_SLICE
+                self._urged = False
+
+    def urge(self) -> None:
+        """Have the serving thread at work, burst or not."""
+        with self._acked:
+            self._urged = True
+            if self._burst_until:
+                self._burst_until = 0.0
+                self._acked.notify_all()
 
     def _send_again(self, *record: Any) -> bool:
         """

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Sent:
     """One record on its way; made by :func:`send`."""
 
-    def __init__(self) -> None:
+    def __init__(self, writer: TopicWriter) -> None:
+        self._writer = writer
         self._done = Event()
         self._answer: Acknowledgement | None = None
 
@@ -32,6 +33,8 @@ class Sent:
             AppendFailed: They do not, or the deadline passed first; ``written`` says what is known.
             RecordTooLarge: It is larger than the topic takes.
         """
+        if not self._done.is_set():
+            self._writer.urge()
         if not self._done.wait(deadline.remaining(TIMEOUT_MAX)):
             msg = f"it was not acknowledged in {deadline.total:g} s"
             raise AppendFailed(msg, written=None)
@@ -58,7 +61,7 @@ def send(
         AppendFailed: The queue stayed full, or the writer refused the record; nothing was queued.
         RecordTooLarge: The record is larger than the writer takes; nothing was queued.
     """
-    sent = Sent()
+    sent = Sent(writer)
     while not writer.produce(key, value, sent, headers=headers, partition=partition, topic=topic):
         if not writer.wait_for_room(deadline):
             msg = f"it was not written: the queue was full for {deadline.total:g} s, the brokers do not keep up"

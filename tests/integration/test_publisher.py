@@ -1,7 +1,8 @@
 """
 What a publisher promises on real brokers, which memory cannot show.
 
-We test these aspects: warm start, positions, the topic's own limit, brokers that are away, and a forked child.
+We test these aspects: warm start, positions, acknowledgements of a burst, the topic's own limit, brokers that are away,
+and a forked child.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ from streamresults.deadline import Deadline
 from streamresults.errors import PublishFailed, RecordTooLarge
 from streamresults.events.event import Event
 from streamresults.settings import Settings
+from streamresults.topic import kafka_writer
 from streamresults.topic.base import TopicSettings
+from streamresults.topic.sent import send
 from streamresults.wiring import Wiring
 from tests.conftest import create_topics
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from streamresults.publisher import Publisher
+    from streamresults.publisher.pending import Pending
     from streamresults.topic.base import Record
 
 pytestmark = pytest.mark.kafka
@@ -84,6 +90,46 @@ def test_a_warm_publisher_takes_its_first_event_at_once(kafka: Wiring) -> None:
         took = time.perf_counter() - began
 
     assert took < 0.2
+
+
+def _burst(publisher: Publisher) -> list[Pending]:
+    """Queue so much that the producing thread has served acknowledgements more than once."""
+    return [publisher.send(Event(task_id=f"b{n}", state="SUCCESS")) for n in range(3 * kafka_writer.SERVE_EVERY)]
+
+
+def _one_record(publisher: Publisher, _: Pending) -> object:
+    writer = publisher._connection.writer
+    assert writer is not None
+    return send(writer, b"k", None, Deadline(SOON)).wait(Deadline(SOON))
+
+
+#: Every way to wait for what is under way.
+CONFIRMED: dict[str, Callable[[Publisher, Pending], object]] = {
+    "position": lambda _, pending: pending.position(SOON),
+    "future": lambda _, pending: pending.future().result(SOON),
+    "flush": lambda publisher, _: publisher.flush(SOON),
+    "one record": _one_record,
+}
+
+
+@pytest.mark.parametrize("confirmed", CONFIRMED.values(), ids=CONFIRMED)
+def test_who_waits_does_not_wait_for_the_end_of_a_burst(
+    kafka: Wiring, monkeypatch: pytest.MonkeyPatch, confirmed: Callable[[Publisher, Pending], object]
+) -> None:
+    """The thread that serves keeps away from a burst only while nobody waits."""
+    monkeypatch.setattr(kafka_writer, "BURST_SLICE", 3600.0)
+    with kafka.publisher() as publisher:
+        publisher.warm()
+        confirmed(publisher, _burst(publisher)[-1])
+
+
+def test_a_burst_that_nobody_waits_for_is_acknowledged(kafka: Wiring) -> None:
+    """Also what comes after the last time that the producing thread served."""
+    with kafka.publisher() as publisher:
+        publisher.warm()
+        burst = _burst(publisher)
+
+        eventually(lambda: all(pending.acknowledged for pending in burst))
 
 
 def test_a_topic_that_takes_less_than_the_writer_is_a_typed_error(kafka_bootstrap: str) -> None:

@@ -116,7 +116,7 @@ def test_the_three_depths_agree(whole: Event) -> None:
     value = CODEC.encode(whole)
 
     assert prefix_of(whole) == CODEC.decode_prefix(value)
-    assert (prefix_of(whole), whole.payload) == CODEC.decode_head(value)
+    assert (prefix_of(whole), whole.payload) == CODEC.decode_head(value)[:2]
 
 
 @given(events)
@@ -159,7 +159,7 @@ def test_golden_records_have_the_same_beginning_at_every_depth(path: Path) -> No
     expected = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Event)
 
     assert prefix_of(expected) == CODEC.decode_prefix(path.read_bytes())
-    assert (prefix_of(expected), expected.payload) == CODEC.decode_head(path.read_bytes())
+    assert (prefix_of(expected), expected.payload) == CODEC.decode_head(path.read_bytes())[:2]
 
 
 @golden
@@ -485,7 +485,7 @@ def test_a_newer_version_is_read_through_its_schema() -> None:
     value = written(definition, {**datum_of(CODEC.encode(whole)), "priority": 3, "strange": [None]})
 
     assert whole == codec.decode(value)
-    assert (prefix_of(whole), whole.payload) == codec.decode_head(value)
+    assert (prefix_of(whole), whole.payload) == codec.decode_head(value)[:2]
     assert [schema_fingerprint(definition)] == topic.asked
 
 
@@ -499,7 +499,7 @@ def test_a_newer_version_s_payload_may_have_grown() -> None:
     codec, value = Codec(Topic(definition)), written(definition, datum)
 
     assert whole == codec.decode(value)
-    assert (prefix_of(whole), whole.payload) == codec.decode_head(value)
+    assert (prefix_of(whole), whole.payload) == codec.decode_head(value)[:2]
 
 
 def test_a_record_cut_in_a_newer_version_is_truncated() -> None:

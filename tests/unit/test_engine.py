@@ -488,6 +488,16 @@ def test_close_wakes_everybody(desk: Desk, via: str) -> None:
         desk.client.wait("t", SOON)
 
 
+def test_a_look_that_begins_as_the_engine_is_closed_ends(desk: Desk) -> None:
+    """Closing rings once; the looker that comes to its wait behind that must not wait for another ring."""
+    desk.engine.close()
+    looking = threading.Thread(target=desk.engine.looker._look_once, daemon=True)
+    looking.start()
+    looking.join(SOON)
+
+    assert not looking.is_alive()
+
+
 def test_a_reset_after_the_end_brings_nobody_back(desk: Desk) -> None:
     """A thread that has not noticed that the client was closed may still reset the reader."""
     desk.fold()

@@ -1,8 +1,8 @@
 """
 The ways written by hand are the schema's way, only shorter.
 
-We test these aspects: every event is written to the same bytes; what the fold needs is read as the whole prefix reads
-it; and no broken record is read at all that the schema's way would refuse.
+We test these aspects: every event is written to the same bytes; what the fold needs, and a result, are read as the
+schema reads them; and no broken record is read at all that the schema's way would refuse.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from streamresults.errors import StreamResultsError
 from streamresults.events.codec import MAGIC, Codec, check_key, task_id_of
-from streamresults.events.event import Event, Payload
+from streamresults.events.event import Event, Payload, Prefix
+from streamresults.events.heads import read_head
 from streamresults.events.shortcuts import encode_plain, rank_and_expiry
 from streamresults.events.states import rank
 from tests.strategies import events
@@ -34,8 +35,21 @@ def by_schema(key: bytes, value: bytes) -> tuple[int, int] | None:
     return rank(prefix.state, terminal=prefix.terminal), prefix.expires_after_ms
 
 
+def head_by_schema(value: bytes) -> tuple[Prefix, Payload, int] | None:
+    """Read a result through the schema; None for a record that is refused."""
+    codec = Codec()
+    codec.header = b"none has the short way"  # type: ignore[misc]
+    try:
+        return codec.decode_head(value)
+    except StreamResultsError:
+        return None
+
+
 @given(events)
 @settings(max_examples=500)
+@example(Event(task_id="t", state="SUCCESS", occurred_at_us=2**48 - 1, started_at_us=2**48))
+@example(Event(task_id="t", state="SUCCESS", occurred_at_us=2**55 - 1, started_at_us=2**55))
+@example(Event(task_id="t", state="SUCCESS", occurred_at_us=0x55_5555_5555_5555, started_at_us=-1))
 def test_events_are_written_to_the_same_bytes(event: Event) -> None:
     """Byte for byte what fastavro writes, or left to it."""
     quick = encode_plain(HEADER, event)
@@ -49,6 +63,7 @@ def test_an_ordinary_event_takes_the_short_way() -> None:
 
     assert encode_plain(HEADER, event) is not None
     assert rank_and_expiry(HEADER, b"a", CODEC.encode(event)) is not None
+    assert read_head(HEADER, CODEC.encode(event)) is not None
 
 
 @given(events)
@@ -63,6 +78,19 @@ def test_the_fold_reads_what_the_schema_reads(event: Event) -> None:
     assert quick in {None, by_schema(key, value)}
 
 
+@given(events)
+@settings(max_examples=500)
+@example(Event(task_id="t" * 63, state="S" * 63, attempt=-64, payload=Payload(content_type="c" * 63, body=b"")))
+@example(Event(task_id="t", state="S", payload=Payload(content_type="c", body=b"b" * 20_000)))
+@example(Event(task_id="t", state="S", payload=Payload(content_type="c", body=b"b", key_id="k")))
+def test_a_result_is_read_as_the_schema_reads_it(event: Event) -> None:
+    """Prefix and payload are those of the schema's way."""
+    value = CODEC.encode(event)
+    quick = read_head(HEADER, value)
+
+    assert quick is None or quick == head_by_schema(value)
+
+
 @given(events, st.integers(0, 2**32))
 @settings(max_examples=500)
 def test_no_broken_record_slips_through(event: Event, seed: int) -> None:
@@ -74,8 +102,10 @@ def test_no_broken_record_slips_through(event: Event, seed: int) -> None:
         broken = value[:at] + bytes([dice.randrange(256)]) + value[at + 1 :]
         for one in (broken, value[:at]):
             quick = rank_and_expiry(HEADER, key, one)
+            head = read_head(HEADER, one)
 
             assert quick is None or quick == by_schema(key, one)
+            assert head is None or head == head_by_schema(one)
 
 
 @given(events, events)

@@ -1,0 +1,169 @@
+"""
+The shortest way through the beginning of a record, written by hand for what every lookup reads.
+
+Reading a head takes a fifth of the time that it takes through a schema, and reading a group's index a twentieth of
+decoding the event. Whatever is not quite ordinary is left to the schema's way, which also finds the words for what is
+wrong. Property tests hold both to fastavro.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streamresults.events.event import Payload, Prefix
+
+#: Where the fields stand behind the header of ten bytes: kind, 16 bytes of event id, the length of the task id.
+_KIND, _EVENT_ID, _ID_LENGTH, _ID = 10, 11, 27, 28
+_KINDS: Final = {0: "task", 2: "group"}
+#: Lengths and numbers of one byte: what lies above takes the schema's way, where nothing else is said.
+_ONE_BYTE: Final = 128
+#: The first and the second member of a union: no body, and a body.
+_UNION: Final = (0, 2)
+#: The bits of a length's first byte that are not those of a short string: it goes on, or is negative.
+_LONG_OR_NEGATIVE: Final = 0x81
+#: Bytes of a length, or of an index, that are looked at: up to 2**27, which is more than a record's.
+_LENGTH_BYTES: Final = 4
+#: Bytes behind the state that are looked at: its flag, an attempt of one byte, and six in which the expiry ends for
+#: anything up to 68 years.
+_TAIL: Final = 8
+#: Of 16 bytes the bits that say that a number goes on, and of the first 8 of them; those of a moment of our time, which
+#: takes 8 bytes, and of two.
+_MORE: Final = int.from_bytes(b"\x80" * 16, "little")
+_FIRST: Final = int.from_bytes(b"\x80" * 8, "little")
+_MOMENT: Final = int.from_bytes(b"\x80" * 7, "little")
+_TWO_MOMENTS: Final = _MOMENT | _MOMENT << 64
+#: Names that repeat, such as states and content types, with what they say. Larger holds more in memory for ever.
+_CACHE_MAX: Final = 2048
+
+#: Of the bytes from a state to the expiry: state, flag, attempt, expiry, and how many of these bytes that took.
+_Middle = tuple[str, bool, int, int, int]
+_middles: Final[dict[bytes, _Middle]] = {}
+_names: Final[dict[bytes, str]] = {}
+
+
+def read_head(header: bytes, value: bytes) -> tuple[Prefix, Payload, int] | None:
+    """
+    Return prefix and payload of a record, and where its next field begins; ``None`` where the schema has to be asked.
+
+    Args:
+        header: What a record of the version begins with that is written.
+    """
+    try:
+        length = value[_ID_LENGTH]
+        if not value.startswith(header) or length & _LONG_OR_NEGATIVE:
+            return None
+        state_at = _ID + (length >> 1)
+        behind = state_at + 1 + (value[state_at] >> 1)
+        alike = value[state_at : behind + _TAIL]
+        middle = _middles.get(alike) or _read_middle(alike, behind - state_at)
+        if middle is None:
+            return None
+        state, terminal, attempt, expires, taken = middle
+        at = state_at + taken
+        end = at + 1 + (value[at] >> 1)
+        content_type = _names.get(value[at:end])
+        if content_type is None:
+            content_type = _read_name(value, at, end)
+        if value[end]:
+            return None  # compressed
+        union, at, body = value[end + 1], end + 2, None
+        if union:
+            length, at = _length(value, at)
+            body, at = value[at : at + length], at + length
+        # Kept outside of the log, encrypted, or broken.
+        if value[at] or value[at + 1] or union not in _UNION or length < 0:
+            return None
+        prefix = Prefix(
+            kind=_KINDS[value[_KIND]],
+            event_id=value[_EVENT_ID:_ID_LENGTH],
+            task_id=value[_ID:state_at].decode(),
+            state=state,
+            terminal=terminal,
+            attempt=attempt,
+            expires_after_ms=expires,
+        )
+        return prefix, Payload(content_type=content_type, body=body), at + 2
+    except (IndexError, UnicodeDecodeError, KeyError):
+        return None  # broken or not ordinary: the schema's way says which
+
+
+def _read_middle(data: bytes, behind: int) -> _Middle | None:
+    """Read state, flag, attempt and expiry; the flag stands at ``behind``."""
+    if data[0] & _LONG_OR_NEGATIVE or behind <= 1 or data[behind] > 1 or data[behind + 1] >= _ONE_BYTE:
+        return None
+    found = _long(data, behind + 2, len(data) - behind - 2)
+    if found is None or found[0] < 0:
+        return None
+    attempt = data[behind + 1]
+    middle = data[1:behind].decode(), data[behind] == 1, (attempt >> 1) ^ -(attempt & 1), *found
+    if len(_middles) < _CACHE_MAX:
+        _middles[data] = middle
+    return middle
+
+
+def _read_name(value: bytes, at: int, end: int) -> str:
+    """Return a short string that repeats."""
+    raw = value[at:end]
+    if raw[0] & _LONG_OR_NEGATIVE or len(raw) < end - at:
+        raise IndexError
+    found = raw[1:].decode()
+    if len(_names) < _CACHE_MAX:
+        _names[raw] = found
+    return found
+
+
+def read_group(value: bytes, at: int) -> tuple[str, int] | None:
+    """
+    Return the group that an event says it belongs to, and its index there; ``None`` where the schema has to be asked.
+
+    Args:
+        at: Where the field behind the head begins, as :func:`read_head` says. What stands behind the index is not
+            looked at.
+    """
+    try:
+        if value[at] or value[at + 1]:
+            return None  # an exception, or a traceback
+        at += 2
+        more = int.from_bytes(value[at : at + 16], "little") & _MORE  # when it happened, and when it began
+        if more == _TWO_MOMENTS:
+            at += 16
+        elif value[at + 8] == 0 and more & _FIRST == _MOMENT:  # nobody knows when it began
+            at += 9
+        else:
+            return None
+        at += 8  # how long it took
+        parent = value[at]
+        at += 1 + (parent >> 1)
+        root = value[at]
+        at += 1 + (root >> 1)
+        length = value[at]
+        end = at + 1 + (length >> 1)
+        if (parent | root | length) & _LONG_OR_NEGATIVE:
+            return None
+        index = _long(value, end, _LENGTH_BYTES)
+        return None if index is None else (value[at + 1 : end].decode(), index[0])
+    except (IndexError, UnicodeDecodeError):
+        return None
+
+
+def _length(value: bytes, at: int) -> tuple[int, int]:
+    """Return a length, negative for what is none, and where the next field begins."""
+    low = value[at]
+    if low < _ONE_BYTE:
+        return (low >> 1) ^ -(low & 1), at + 1
+    high = value[at + 1]
+    if high < _ONE_BYTE:
+        return -1 if low & 1 else (low & 127 | high << 7) >> 1, at + 2
+    return _long(value, at, _LENGTH_BYTES) or (-1, at)
+
+
+def _long(value: bytes, at: int, most: int) -> tuple[int, int] | None:
+    """Return a number of at most so many bytes, and where the next field begins."""
+    found = shift = 0
+    for place in range(at, at + most):
+        byte = value[place]
+        found |= (byte & 127) << shift
+        if byte < _ONE_BYTE:
+            return (found >> 1) ^ -(found & 1), place + 1
+        shift += 7
+    return None
