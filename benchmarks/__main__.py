@@ -11,7 +11,9 @@ from benchmarks import (
     celery_rows,
     compacting,
     exceptions,
+    groups,
     idling,
+    joining,
     looking,
     many_waits,
     publishing,
@@ -36,6 +38,8 @@ _FAMILIES: Final = (
     awaiting,
     idling,
     looking,
+    groups,
+    joining,
     exceptions,
     celery_rows,
 )

@@ -78,9 +78,10 @@ async def _awaited(client: Client, raw: RawPublisher, count: int, costs: _Costs)
     await asyncio.sleep(0)  # each registers in its first step
     costs.note(began)
     await asyncio.to_thread(_settled, client, count)
+    everybody = asyncio.gather(*waiting)
     began = time.perf_counter()
     publishing = _publishing(raw, ready)
-    await asyncio.gather(*waiting)
+    await everybody
     took = time.perf_counter() - began
     publishing()
     return took * 1000

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.measure import Row, alternately, percentile, values_row
-from benchmarks.reference import workload
+from benchmarks.reference import celery_backend, workload
 from benchmarks.samples import WaitingThread
 
 if TYPE_CHECKING:
@@ -26,34 +24,15 @@ _WARM: Final = 20
 
 def rows(bench: Bench, wanted: Collection[str]) -> Iterator[Row]:
     """Measure what is wanted."""
-    if importlib.util.find_spec("celery") is None:
-        yield from (
-            Row(name, None, "", note="skipped: pip install 'celery[redis]'") for name in NAMES if name in wanted
-        )
+    if not celery_backend.INSTALLED:
+        yield from (Row(name, None, "", note=celery_backend.SKIPPED) for name in NAMES if name in wanted)
         return
-    app = importlib.import_module("celery").Celery(broker="memory://", backend=bench.redis.url)
-    app.conf.update(result_extended=True)
+    app = celery_backend.open_app(bench.redis.url)
     if {"celery_store_result", "celery_get_ready"} & set(wanted):
         yield from _throughput(app)
     if {"celery_blocked_get_p50", "celery_blocked_get_p99"} & set(wanted):
         yield from _latency(app)
     bench.flush()
-
-
-def _store(app: Any, task_id: str, number: int) -> None:
-    app.backend.store_result(task_id, workload.result(number), "SUCCESS", request=_request(number))
-
-
-def _request(number: int) -> Any:
-    """Return what Celery's extended results take their metadata from."""
-    return importlib.import_module("celery.app.task").Context(
-        task=workload.METADATA["name"],
-        args=workload.arguments(number),
-        kwargs=workload.keywords(number),
-        hostname=workload.METADATA["worker"],
-        retries=workload.METADATA["retries"],
-        delivery_info={"routing_key": workload.METADATA["queue"]},
-    )
 
 
 def _throughput(app: Any) -> Iterator[Row]:
@@ -66,7 +45,7 @@ def _throughput(app: Any) -> Iterator[Row]:
 def _stored(app: Any, task_ids: list[str]) -> float:
     began = time.perf_counter()
     for number, task_id in enumerate(task_ids):
-        _store(app, task_id, number)
+        celery_backend.store(app, task_id, number)
     return len(task_ids) / (time.perf_counter() - began)
 
 
@@ -80,7 +59,7 @@ def _got(app: Any, task_ids: list[str]) -> float:
 def _latency(app: Any) -> Iterator[Row]:
     with WaitingThread(lambda task_id: app.AsyncResult(task_id).get(timeout=20)) as waiter:
         found = [
-            waiter.latency_ms(task_id, partial(_store, app, task_id, number))
+            waiter.latency_ms(task_id, partial(celery_backend.store, app, task_id, number))
             for number, task_id in enumerate(workload.task_ids(_WARM + _SAMPLES))
         ][_WARM:]
     yield Row("celery_blocked_get_p50", percentile(found, 50), "ms", spread=(min(found), max(found)))

@@ -1,9 +1,10 @@
 """
 A client in a process of its own; run as a module, it is that process.
 
-It answers, with one line each: ``wait COUNT`` registers so many waits and says once all sleep what they cost;
-``fetched`` says what the client's connections to Kafka have received so far; ``release`` ends all waits and returns
-when nothing is read any more.
+It answers, with one line each: ``wait COUNT`` registers so many waits and says once all sleep what they cost, and
+``handles SEED COUNT`` does the same by handles of a seed's tasks; ``woken COUNT`` says once so many of these have ended
+when each had its value; ``fetched`` says what the client's connections to Kafka have received so far; ``release`` ends
+all waits and returns when nothing is read any more.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import msgspec
 
 from benchmarks.child_process import ChildProcess
 from benchmarks.processes import resident_kib
+from benchmarks.reference import workload
 from streamresults.client import waits
 from streamresults.client.waiter import Phase
 from streamresults.settings import Settings
@@ -28,7 +30,7 @@ from streamresults.wiring import Wiring
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamresults.client import Client, Registration
+    from streamresults.client import Client, Registration, ResultHandle
 
 #: Seconds between librdkafka's statistics; a figure is at most so old.
 _STATISTICS: Final = 0.5
@@ -70,6 +72,14 @@ class ClientProcess(ChildProcess):
         """Register so many waits."""
         return msgspec.json.decode(self.answer(f"wait {count}", 120), type=Waited)
 
+    def wait_by_handles(self, seed: int, count: int) -> Waited:
+        """Register so many waits by handles of a seed's tasks."""
+        return msgspec.json.decode(self.answer(f"handles {seed} {count}", 300), type=Waited)
+
+    def woken(self, count: int) -> dict[str, float]:
+        """Return, once so many of these have ended, when each had its value, by a clock of the machine, in seconds."""
+        return msgspec.json.decode(self.answer(f"woken {count}", 120), type=dict[str, float])
+
     def release(self) -> None:
         """End all waits, and return once nothing is read any more."""
         self.answer("release ?", 60)
@@ -105,16 +115,35 @@ class _Answers:
         self._client = client
         self._statistics = statistics
         self._registrations: list[Registration] = []
+        self._handles: list[ResultHandle] = []
+        self._woken: dict[str, float] = {}
 
     def ready(self, _: str) -> str:
         self._client.lookup_many([str(uuid.uuid4())])
         return "yes"
 
     def wait(self, count: str) -> str:
+        def register() -> None:
+            for _ in range(int(count)):
+                self._registrations.append(self._client.on_result(str(uuid.uuid4()), _nothing, via="topic"))
+
+        return self._waited(register)
+
+    def handles(self, arguments: str) -> str:
+        seed, count = map(int, arguments.split())
+
+        def register() -> None:
+            for task_id in workload.seeded_ids(seed, count):
+                handle = self._client.result(task_id)
+                self._handles.append(handle)
+                self._registrations.append(handle.on_result(self._note, via="topic"))
+
+        return self._waited(register)
+
+    def _waited(self, register: Callable[[], None]) -> str:
         gc.collect()
         before, began = resident_kib(), time.perf_counter()
-        for _ in range(int(count)):
-            self._registrations.append(self._client.on_result(str(uuid.uuid4()), _nothing, via="topic"))
+        register()
         registered = time.perf_counter()
         self._until(lambda: all(r._waiter.phase is Phase.ASLEEP for r in self._registrations))  # noqa: SLF001
         asleep = time.perf_counter()
@@ -123,10 +152,19 @@ class _Answers:
         found = Waited(resident_kib() - before, registered - began, asleep - began, names)
         return msgspec.json.encode(found).decode()
 
+    def _note(self, registration: Registration) -> None:
+        assert registration.result().value() is not None
+        self._woken[registration.task_id] = time.perf_counter()
+
+    def woken(self, count: str) -> str:
+        self._until(lambda: len(self._woken) >= int(count))
+        return msgspec.json.encode(self._woken).decode()
+
     def release(self, _: str) -> str:
         for registration in self._registrations:
             registration.cancel()
         self._registrations.clear()
+        self._handles.clear()
         engine = self._client._engine  # noqa: SLF001 -- what is read is no part of the public surface
         assert engine is not None
         self._until(lambda: not any(watch.is_read for watch in engine.waits.watches.values()))

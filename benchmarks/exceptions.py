@@ -17,7 +17,7 @@ from streamresults.events.codec import Codec
 from streamresults.events.event import Event
 from streamresults.events.exceptions import capture
 from streamresults.events.payloads import default_registry
-from streamresults.events.remote_frames import attach
+from streamresults.events.remote_frames import Raisable
 from streamresults.events.revive import revive
 from streamresults.events.schema import released_versions
 
@@ -49,7 +49,7 @@ def rows(_bench: Bench | None, wanted: set[str]) -> Iterator[Row]:
     pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
         "exception_capture": (lambda: _record(exc), lambda: traceback.format_exception(exc)),
         "exception_revive": (lambda: _revived(value), _bare_decode(value)),
-        "exception_raise": (lambda: attach(_revived(value), nodes), _bare_raise(value, exc)),
+        "exception_raise": (lambda: Raisable(_revived(value), nodes).exception, _bare_raise(value, exc)),
     }
     for name, (ours, reference) in pairs.items():
         if name in wanted:

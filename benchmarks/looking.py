@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.bench import PARTITIONS, Bench
 from benchmarks.measure import Pairs, Row, alternately
 from benchmarks.prefill import prefill
+from benchmarks.reference import records
 from benchmarks.reference.lookup import RawLookup
 from streamresults.wiring import Wiring
 
@@ -28,7 +29,7 @@ def rows(bench: Bench, wanted: Collection[str]) -> Iterator[Row]:
     """Measure what is wanted."""
     settings = bench.topic(PARTITIONS)
     task_ids = prefill(settings, _TASKS)
-    raw = RawLookup(bench.redis.url, task_ids)
+    raw = RawLookup(bench.redis.url, records.stamped(task_ids))
     with Wiring(settings) as wiring:
         wiring.compactor(from_earliest=True).run_once(Signal(), 60)
         with wiring.client() as client:

@@ -48,7 +48,11 @@ class Deadline:
 
     def __init__(self, timeout: Timeout) -> None:
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        if seconds is not None and not seconds >= 0:
+        try:
+            valid = seconds is None or seconds >= 0
+        except TypeError:
+            valid = False  # a text, say
+        if not valid:
             msg = f"a timeout is a number of seconds from 0 up, or None: {timeout!r}"
             raise ValueError(msg)
         self._started: Final = time.monotonic()

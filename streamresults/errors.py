@@ -6,6 +6,7 @@ StreamResultsError
 ├── ServiceUnavailable (ConnectionError)     a service did not answer within the time it was given
 │   ├── TopicUnavailable                     Kafka
 │   │   ├── TopicMissing                     Kafka answers, and there is no such topic
+│   │   ├── RecordGone                       Kafka answers, and retention has taken the record
 │   │   └── AppendFailed                     a record was not acknowledged
 │   ├── StoreUnavailable                     Redis
 │   │   └── StoreOutOfMemory                 Redis answers, but refuses writes
@@ -25,14 +26,17 @@ StreamResultsError
 │   ├── PayloadNotDecodable
 │   ├── PayloadTooLarge                      more bytes than a reader takes
 │   ├── PayloadMissing (LookupError)         the payload store does not hold it
-│   └── ContentTypeRefused                   not on the accept list; nothing was decoded
+│   ├── PayloadStoreNotConfigured (ConfigurationError)   it rests in a payload store, and this process has none
+│   ├── ContentTypeRefused                   not on the accept list; nothing was decoded
+│   └── PayloadEncrypted                     encrypted with a key; nothing was decoded
 ├── RecordError (ValueError)                 the bytes of a record cannot be an event
 │   ├── BadMagic
 │   ├── UnknownFingerprint
 │   ├── TruncatedRecord
 │   ├── TrailingBytes
 │   ├── MalformedRecord
-│   └── KeyMismatch
+│   ├── KeyMismatch
+│   └── SignatureRefused                     not signed, or not as it has to be
 ├── WaitError                                a wait or a lookup ended without a result
 │   ├── WaitTimeout (TimeoutError)
 │   ├── UnknownTask (LookupError)
@@ -57,7 +61,23 @@ if TYPE_CHECKING:
 
 
 class StreamResultsError(Exception):
-    """Root of the tree: catches everything that streamresults raises on purpose."""
+    """
+    Root of the tree: catches everything that streamresults raises on purpose.
+
+    All of them pickle and copy with every attribute, so that they can be handed on to another process. As with every
+    exception of Python's, traceback, cause and context stay behind.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The constructors want their keywords, which Python would not give them.
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(cls: type[StreamResultsError], args: tuple[Any, ...]) -> StreamResultsError:
+    """Return an error without its constructor; its attributes are set behind it."""
+    exc = cls.__new__(cls, *args)
+    exc.args = args  # OSError takes none of a class that has a constructor of its own
+    return exc
 
 
 class ConfigurationError(StreamResultsError, ValueError):
@@ -74,6 +94,10 @@ class TopicUnavailable(ServiceUnavailable):
 
 class TopicMissing(TopicUnavailable):
     """Raised when Kafka answers that there is no such topic: nobody has created it."""
+
+
+class RecordGone(TopicUnavailable):
+    """Raised when the log does not hold a record any more, as retention has taken it: asking again does not help."""
 
 
 class AppendFailed(TopicUnavailable):
@@ -257,6 +281,19 @@ class PayloadMissing(PayloadError, LookupError):
         self.uri = uri
 
 
+class PayloadStoreNotConfigured(PayloadError, ConfigurationError):
+    """
+    Raised when a payload was kept outside of the log, and this process is not told where: set ``payload_store``.
+
+    Attributes:
+        uri: Where its publisher left it; nothing was asked for it.
+    """
+
+    def __init__(self, message: str, *, uri: str) -> None:
+        super().__init__(message)
+        self.uri = uri
+
+
 class ContentTypeRefused(PayloadError):
     """
     Raised when a payload's content type is not accepted; its bytes were not looked at.
@@ -268,6 +305,19 @@ class ContentTypeRefused(PayloadError):
     def __init__(self, message: str, *, content_type: str) -> None:
         super().__init__(message)
         self.content_type = content_type
+
+
+class PayloadEncrypted(PayloadError):
+    """
+    Raised when a payload says that it is encrypted: no release decrypts yet, and its bytes were not looked at.
+
+    Attributes:
+        key_id: The key that it names.
+    """
+
+    def __init__(self, message: str, *, key_id: str) -> None:
+        super().__init__(message)
+        self.key_id = key_id
 
 
 class RecordError(StreamResultsError, ValueError):
@@ -305,6 +355,19 @@ class MalformedRecord(RecordError):
 
 class KeyMismatch(RecordError):
     """Raised when the record's key is not the task id inside the record."""
+
+
+class SignatureRefused(RecordError):
+    """
+    Raised when a record is not signed, or not as this process demands: nobody knows who wrote it.
+
+    Attributes:
+        why: ``unsigned``, ``malformed``, ``unknown_key``, ``wrong``, ``retired_key`` or ``out_of_window``.
+    """
+
+    def __init__(self, message: str, *, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class WaitError(StreamResultsError):

@@ -13,9 +13,10 @@ from __future__ import annotations
 import logging
 import os
 import tomllib
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -36,6 +37,10 @@ _KAFKA_PREFIX: Final = "STREAMRESULTS_KAFKA__"
 _FILE_SUFFIX: Final = "_FILE"
 _SECRET_WORDS: Final = ("password", "secret", "key", "token")
 _DAY: Final = 86_400.0
+#: Levels of nesting that may be asked for: a level takes up to three of Python's 1000 frames.
+_DEPTH_AT_MOST: Final = 250
+#: A moment that is one everywhere.
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,6 +95,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     exception_value_max: int = 65_536
     #: Characters of the formatted traceback; of more, both ends are kept.
     exception_traceback_max: int = 65_536
+    #: Characters of a module, class or attribute name. Smaller refuses generated code's names, larger lets records fill
+    #: logs and metrics with them.
+    exception_name_max: int = 256
     #: Bytes of one captured exception without the traceback's text. Larger may not fit into a record beside a payload.
     exception_total_max: int = 393_216
 
@@ -120,6 +128,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     #: Most bytes that all processes together keep there. When it is full, publishing fails.
     spool_bytes: int = 256 * 1024 * 1024
 
+    #: Which of ``signing_keys`` signs what this process writes; empty: nothing is signed.
+    signing_key_id: str = ""
+    #: Secrets of at least 32 bytes by the id of their key: a table in the file, ``id=secret,id=secret`` in the
+    #: environment. With any, everything that reads the log refuses records without a right signature of one of them.
+    signing_keys: dict[str, str] = msgspec.field(default_factory=dict)
+    #: From when on what a key has signed is refused, by its id: RFC 3339, held against the brokers' append time. What
+    #: it signed before stays readable.
+    signing_retired: dict[str, Moment] = msgspec.field(default_factory=dict)
+    #: Seconds between signing and appending; 0: any. Smaller refuses workers whose clocks are wrong, larger lets who
+    #: may write to the topic repeat older records.
+    signature_window: float = 300.0
+    #: What was appended before this time needs no signature: when a topic that has records begins to be signed.
+    unsigned_before: Moment | None = None
+
     #: How payloads are compressed: ``zstd``, ``gzip`` or, empty, not at all.
     compression: str = ""
     #: Smaller payloads are not compressed: it costs more time than it saves bytes.
@@ -130,6 +152,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     payload_store_above: int = 512 * 1024
     #: Largest payload that is published or read, decompressed. Bounds what one record can cost a reader.
     payload_max: int = 256 * 1024 * 1024
+    #: Levels that a value may nest, at most 250. Smaller refuses real trees and documents, larger lets a value use up
+    #: the stack of who reads it.
+    payload_depth_max: int = 100
     #: Bytes that one compressed byte may become, for payloads above 1 MiB. Smaller refuses what is very repetitive,
     #: larger lets small records grow into much memory.
     payload_ratio: int = 200
@@ -159,6 +184,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rewind_max: int = 1_000_000
     #: Accept an evicting Redis; every miss is then NotYetCovered.
     allow_eviction: bool = False
+
+    def __repr__(self) -> str:
+        # Whoever logs it or sees it in a traceback is shown no secret.
+        return f"Settings({', '.join(f'{name}={text!r}' for name, text in describe(self).items())})"
 
     @property
     def schemas_topic(self) -> str:
@@ -191,6 +220,9 @@ def load(overrides: Mapping[str, Any] | None = None, *, file: str | None = None)
     stated = {name: value for name, value in (overrides or {}).items() if value is not None}
     found["kafka"] |= stated.pop("kafka", {})
     found |= stated
+    if found.get("signing_keys", True) in ({}, ""):
+        # An empty file of secrets must not turn off in silence what somebody has turned on.
+        raise ConfigurationError("signing_keys has no key; leave it out where records are not signed")
     try:
         settings = msgspec.convert(found, Settings, strict=False)
     except msgspec.ValidationError as exc:
@@ -228,6 +260,7 @@ def describe(settings: Settings) -> dict[str, str]:
     shown = {name: str(getattr(settings, name)) for name in Settings.__struct_fields__}
     shown["redis_url"] = _masked_url(settings.redis_url)
     shown["kafka"] = str({k: "***" if _is_secret(k) else v for k, v in settings.kafka.items()})
+    shown["signing_keys"] = str(dict.fromkeys(settings.signing_keys, "***"))
     return shown
 
 
@@ -271,7 +304,8 @@ def _from_environment() -> dict[str, Any]:
             continue
         variable = _PREFIX + name.upper()
         text = os.environ.get(variable)
-        if text is None and variable + _FILE_SUFFIX in os.environ:
+        is_another = name + _FILE_SUFFIX.lower() in Settings.__struct_fields__  # allow_file is a setting of its own
+        if text is None and not is_another and variable + _FILE_SUFFIX in os.environ:
             text = _read_secret(os.environ[variable + _FILE_SUFFIX])
         if text is not None:
             found[name] = _parsed(name, text)
@@ -284,7 +318,19 @@ def _parsed(name: str, text: str) -> Any:
         return _split(text)
     if name == "task_expires":
         return {task.strip(): _seconds(said) for task, _, said in (part.rpartition("=") for part in _split(text))}
+    if name in {"signing_keys", "signing_retired"}:
+        return _by_key_id(name, text)
     return text
+
+
+def _by_key_id(name: str, text: str) -> dict[str, str]:
+    """Return ``id=value`` by id; a file may have one on each line."""
+    pairs = [part.partition("=") for line in text.splitlines() for part in _split(line)]
+    found = {key_id.strip(): value.strip() for key_id, _, value in pairs}
+    if len(found) < len(pairs) or not all(is_ for _, is_, _ in pairs):
+        msg = f"{name} is id=value, separated by commas or on lines of their own, and no id stands there twice"
+        raise ConfigurationError(msg)
+    return found
 
 
 def _seconds(text: str) -> float | str:
@@ -331,6 +377,7 @@ def _check(settings: Settings) -> None:
         "wait_timeout",
         "wait_interval",
         "join_budget",
+        "signature_window",
     ):
         value = getattr(settings, name)
         if not 0 <= value < float("inf"):
@@ -342,6 +389,9 @@ def _check(settings: Settings) -> None:
         )
         raise ConfigurationError(msg)
     _check_task_expires(settings)
+    if settings.payload_depth_max > _DEPTH_AT_MOST:
+        msg = f"payload_depth_max is at most {_DEPTH_AT_MOST}: {settings.payload_depth_max}"
+        raise ConfigurationError(msg)
     for name in (
         "batch_events",
         "batch_bytes",
@@ -352,6 +402,7 @@ def _check(settings: Settings) -> None:
         "record_max",
         "spool_bytes",
         "payload_max",
+        "payload_depth_max",
         "payload_ratio",
         *(name for name in Settings.__struct_fields__ if name.startswith("exception_")),
     ):

@@ -6,6 +6,7 @@ Each library is imported when its door is first opened, so that importing stream
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from contextlib import ExitStack
@@ -29,13 +30,18 @@ if TYPE_CHECKING:
     from streamresults.events.event import Event
     from streamresults.events.limits import Limits
     from streamresults.events.payloads import SerializerRegistry
+    from streamresults.events.signatures import Keyring
+    from streamresults.events.summarize import Ranks
     from streamresults.payload_store.base import PayloadStore
     from streamresults.payload_store.bodies import Packing
     from streamresults.publisher import Publisher
     from streamresults.replay import Replay
     from streamresults.store.base import Store
+    from streamresults.store.parts import Parts
     from streamresults.topic.base import Broker, TopicDescription, TopicInspector
+    from streamresults.topic.refusals import Refusals
 
+_log = logging.getLogger("streamresults.wiring")
 _DAY_MS = 86_400_000
 #: Seconds between looks at which topic there is. Smaller asks the brokers more often, larger delays new partitions.
 _TOPIC_REFRESH = 10.0
@@ -55,6 +61,10 @@ class Wiring:
     def __init__(self, settings: Settings, *, broker: Broker | None = None, store: Store | None = None) -> None:
         self.settings = settings
         self._broker = broker
+        #: The same with signatures, where they are configured.
+        self._signed: Broker | None = None
+        #: What was refused for its signature.
+        self.refusals: Refusals | None = None
         self._store = store
         self._codec: Codec | None = None
         self._allowlist: ExceptionAllowlist | None = None
@@ -84,11 +94,44 @@ class Wiring:
 
     def broker(self) -> Broker:
         """
-        Return the cluster.
+        Return the cluster; one that signs and checks, where keys are configured.
 
         Raises:
-            ConfigurationError: None is configured.
+            ConfigurationError: None is configured, or its keys are none.
         """
+        if self._signed is None:
+            inner, keyring = self._cluster(), self.keyring()
+            self._signed = inner if keyring is None else self._signing(inner, keyring)
+        return self._signed
+
+    def _signing(self, inner: Broker, keyring: Keyring) -> Broker:
+        from streamresults.topic.signed import SignedBroker
+
+        signed = SignedBroker(inner, keyring, (self.settings.topic, self.settings.schemas_topic))
+        self.refusals = signed.refusals
+        return signed
+
+    def keyring(self) -> Keyring | None:
+        """
+        Return what signs and checks, ``None`` where no key is configured.
+
+        Raises:
+            ConfigurationError: A key is none, or one that is named is not there.
+        """
+        settings = self.settings
+        stated = (settings.signing_keys, settings.signing_key_id, settings.signing_retired, settings.unsigned_before)
+        if not any(stated):
+            return None
+        from streamresults.events.signatures import Keyring, Rules
+
+        rules = Rules(
+            retired=settings.signing_retired,
+            window=settings.signature_window,
+            unsigned_before=settings.unsigned_before,
+        )
+        return Keyring(settings.signing_keys, sign_with=settings.signing_key_id, rules=rules)
+
+    def _cluster(self) -> Broker:
         if self._broker is None:
             if not self.settings.kafka_bootstrap:
                 msg = "no Kafka is configured: set STREAMRESULTS_KAFKA_BOOTSTRAP, or pass --bootstrap"
@@ -122,6 +165,26 @@ class Wiring:
         from streamresults.store.redis import RedisStore
 
         return RedisStore(self.settings.redis_url)
+
+    def parts(self) -> Parts:
+        """
+        Open the sets of parts that are counted beside the view.
+
+        Raises:
+            ConfigurationError: No store is configured, or without Kafka no namespace.
+            TopicUnavailable: Kafka did not say which cluster this is; with a namespace configured nobody asks.
+        """
+        settings = self.settings
+        namespace = settings.namespace
+        if not namespace:
+            inspector = self.inspector()
+            try:
+                namespace = self.namespace(inspector.describe(Deadline(ANSWER)))
+            finally:
+                inspector.close()
+        store = self.store()
+        self._owned.callback(store.close)
+        return store.parts(namespace, settings.topic)
 
     def inspector(self) -> TopicInspector:
         """Open a connection that answers questions about the topic."""
@@ -209,18 +272,27 @@ class Wiring:
             from streamresults.events.allow_file import entries_of
             from streamresults.events.allowlist import ExceptionAllowlist
 
-            self._allowlist = ExceptionAllowlist([*self.settings.allow, *entries_of(self.settings.allow_file)])
+            self._allowlist = ExceptionAllowlist(
+                [*self.settings.allow, *entries_of(self.settings.allow_file)],
+                name_max=self.settings.exception_name_max,
+            )
         return self._allowlist
+
+    @property
+    def decisions(self) -> dict[tuple[str, str], int]:
+        """How often each type of exception had each outcome, in all that this wiring opened."""
+        return {} if self._allowlist is None else self._allowlist.decisions.counts
 
     def _registry(self) -> SerializerRegistry:
         """Return the serializers of this process; pickle is one of them only where a setting names it."""
         from streamresults.events.payloads import default_registry
 
-        registry = default_registry()
+        depth = self.settings.payload_depth_max
+        registry = default_registry(depth)
         if {"pickle", "application/x-python-serialize"} & {self.settings.serializer, *self.settings.accept}:
             from streamresults.events.pickled import PickleSerializer
 
-            registry.register(PickleSerializer(self.allowlist()))
+            registry.register(PickleSerializer(self.allowlist(), depth))
         return registry
 
     def limits(self) -> Limits:
@@ -259,11 +331,13 @@ class Wiring:
         Open a publisher; it connects when it is warmed, or with its first event.
 
         Raises:
-            ConfigurationError: ``compression`` or ``serializer`` names none, or the payload store's driver is missing.
+            ConfigurationError: ``compression`` or ``serializer`` names none, the payload store's driver is missing,
+                or keys are configured and none to sign with.
         """
         from streamresults.publisher import Publisher, PublisherOptions, RetryOptions
 
         settings, broker = self.settings, self.broker()
+        self._check_signing()
         return Publisher(
             lambda: broker.writer(settings.topic),
             self.codec(),
@@ -293,6 +367,20 @@ class Wiring:
             packing=self._packing(),
             safe_to_retry=exception_safe_to_retry,
         )
+
+    def _check_signing(self) -> None:
+        """Refuse to publish what everybody would refuse, before the first event instead of with it."""
+        keyring, settings = self.keyring(), self.settings
+        if keyring is None:
+            return
+        keyring.sign(settings.topic, b"", None)
+        longest = _longest_in_queue(settings)
+        if 0 < settings.signature_window < longest:
+            msg = (
+                f"signature_window {settings.signature_window:g} s is shorter than a record may wait for the brokers, "
+                f"{longest:g} s by publish_timeout or kafka's message.timeout.ms: what waited so long would be refused"
+            )
+            raise ConfigurationError(msg)
 
     def _topic_id(self) -> str:
         inspector = self.inspector()
@@ -338,6 +426,7 @@ class Wiring:
                 schemas_topic=settings.schemas_topic,
                 result_expires=settings.result_expires,
             ),
+            refusals=self.refusals,
         )
 
     def compactor(self, *, from_earliest: bool = False) -> Compactor:
@@ -385,7 +474,7 @@ class Wiring:
             group=broker.group(settings.topic, group),
             inspector=inspector,
             store=self.store(),
-            codec=self.codec(),
+            codec=self._ranks(),
             partition_of=broker.partition_of,
             dead_letters=DeadLetters(letters, settings.dead_letter_topic, settings.topic),
             backfill=backfill,
@@ -398,6 +487,19 @@ class Wiring:
                 limits=limits,
             ),
         )
+
+    def _ranks(self) -> Ranks:
+        """Return what ranks records for the fold; where exceptions are listed, it says what becomes of each."""
+        if not (self.settings.allow or self.settings.allow_file):
+            return self.codec()
+        from streamresults.compactor.judging import Judging
+
+        try:
+            return Judging(self.codec(), self.allowlist())
+        except ConfigurationError as exc:
+            # A configuration that is shared with workers names classes that need not be installed here.
+            _log.warning("exceptions that pass are not looked at: %s", exc, extra={"action": "exceptions_not_judged"})
+            return self.codec()
 
     def _check_contract(self, inspector: TopicInspector) -> None:
         """Refuse to fold a topic whose settings break a promise."""
@@ -425,6 +527,13 @@ class Wiring:
             partition_of=broker.partition_of,
             retention_ms=lambda: self.retention_ms(inspector),
         )
+
+
+def _longest_in_queue(settings: Settings) -> float:
+    """Return the seconds for which librdkafka may hold a record; infinity for ever."""
+    named = ("message.timeout.ms", "delivery.timeout.ms")
+    stated = [settings.kafka[name] for name in named if settings.kafka.get(name, "").isdigit()]
+    return max((int(text) / 1000 or float("inf") for text in stated), default=settings.publish_timeout)
 
 
 def _partition_of(key: bytes, partitions: int) -> int:

@@ -17,11 +17,10 @@ _PREFIX = "reference:v:"
 
 
 class RawLookup:
-    """Holds a record for each id in Redis."""
+    """Holds records in Redis, by their ids."""
 
-    def __init__(self, redis_url: str, task_ids: Sequence[str]) -> None:
+    def __init__(self, redis_url: str, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         self._redis = redis.Redis.from_url(redis_url)
-        pairs = records.stamped(list(task_ids))
         self._redis.mset({_PREFIX + key.decode(): value for key, value in pairs})
 
     def one(self, task_id: str) -> object:

@@ -55,9 +55,14 @@ def ready_datum() -> dict[str, Any]:
     }
 
 
-def encoder() -> Callable[[str, int], bytes]:
-    """Return what encodes the event of a task id: payload, args and kwargs as JSON, then the dict as Avro."""
-    datum = ready_datum()
+def encoder(**more: object) -> Callable[[str, int], bytes]:
+    """
+    Return what encodes the event of a task id: payload, args and kwargs as JSON, then the dict as Avro.
+
+    Args:
+        more: Further fields of every event.
+    """
+    datum = ready_datum() | more
     payload = datum["payload"]
     to_json, write, schema = msgspec.json.Encoder().encode, fastavro.schemaless_writer, SCHEMA
 
@@ -80,3 +85,11 @@ def stamped(task_ids: list[str]) -> list[tuple[bytes, bytes]]:
     before, after = encoder()(pattern, 1).split(pattern.encode())
     keys = [task_id.encode() for task_id in task_ids]
     return [(key, before + key + after) for key in keys]
+
+
+def of_group(group_id: str, task_ids: list[str]) -> list[tuple[bytes, bytes]]:
+    """Return key and value of a record for each member of a group, which says so."""
+    return [
+        (task_id.encode(), encoder(group_id=group_id, group_index=index)(task_id, index))
+        for index, task_id in enumerate(task_ids)
+    ]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import uuid
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Metadata fields of every event.
 METADATA: Final[dict[str, Any]] = {
@@ -52,3 +56,15 @@ def keywords(number: int) -> dict[str, Any]:
 def task_ids(count: int) -> list[str]:
     """Return that many ids, never used before."""
     return [str(uuid.uuid4()) for _ in range(count)]
+
+
+def seeded_ids(seed: int, count: int) -> Iterator[str]:
+    """Give the ids of a seed, one by one: the same in every process."""
+    bits = random.Random(seed).getrandbits
+    for _ in range(count):
+        yield str(uuid.UUID(int=bits(128), version=4))
+
+
+def new_seed() -> int:
+    """Return a seed that was never used before."""
+    return uuid.uuid4().int >> 64

@@ -4,6 +4,15 @@ from streamresults.aio.client import AsyncClient
 from streamresults.aio.handle import AsyncResultHandle
 from streamresults.aio.pending import AsyncPending
 from streamresults.aio.publisher import AsyncPublisher
+from streamresults.aio.sets import AsyncResultGroup, AsyncResultSet
 from streamresults.aio.task_run import AsyncTaskRun
 
-__all__ = ["AsyncClient", "AsyncPending", "AsyncPublisher", "AsyncResultHandle", "AsyncTaskRun"]
+__all__ = [
+    "AsyncClient",
+    "AsyncPending",
+    "AsyncPublisher",
+    "AsyncResultGroup",
+    "AsyncResultHandle",
+    "AsyncResultSet",
+    "AsyncTaskRun",
+]

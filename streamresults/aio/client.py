@@ -8,20 +8,24 @@ from streamresults.aio.attended import ATTENDED, Attended
 from streamresults.aio.events import events_of
 from streamresults.aio.handle import AsyncResultHandle
 from streamresults.aio.loops import Loops
+from streamresults.aio.members import member_of
 from streamresults.aio.questions import Questions
+from streamresults.aio.sets import AsyncResultGroup, AsyncResultSet
 from streamresults.aio.waits import Wait
 from streamresults.client.begun import deadline_of, find_place, is_placed
-from streamresults.deadline import NOT_STATED
+from streamresults.client.result_group import ResultGroup
+from streamresults.deadline import ANSWER, NOT_STATED, Deadline
 from streamresults.errors import ClientClosed, NotYetCovered
 from streamresults.events.running import check_waiting_allowed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from types import TracebackType
 
-    from streamresults.client import Client, Registration, Result
+    from streamresults.aio.members import Member
+    from streamresults.client import Client, Registration, Result, ResultSet
     from streamresults.client.options import Via, WaitOptions
-    from streamresults.deadline import Deadline, OptionalTimeout, Timeout
+    from streamresults.deadline import OptionalTimeout, Timeout
     from streamresults.events.event import Position
 
 
@@ -51,9 +55,29 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    @property
+    def refused(self) -> dict[str, int]:
+        """See :attr:`Client.refused`."""
+        return self._client.refused
+
     def result(self, task_id: str) -> AsyncResultHandle:
         """Return a handle of a task, to be awaited; asks nobody. See :meth:`Client.result`."""
-        return AsyncResultHandle(self, self._client.result(task_id), self._questions)
+        return AsyncResultHandle(self, self._client.result(task_id))
+
+    def results(self, members: Iterable[Member] = ()) -> AsyncResultSet:
+        """Return many tasks as one thing; asks nobody. See :meth:`Client.results`."""
+        return AsyncResultSet(self, self._client.results(member_of(member) for member in members))
+
+    def group(self, group_id: str, members: Iterable[Member] = ()) -> AsyncResultGroup:
+        """Return many tasks as one thing with a name; asks nobody. See :meth:`Client.group`."""
+        return AsyncResultGroup(self, self._client.group(group_id, [member_of(member) for member in members]))
+
+    async def restore_group(self, group_id: str, timeout: OptionalTimeout = NOT_STATED) -> AsyncResultGroup:  # noqa: ASYNC109
+        """Return a group that was saved, in any process; see :meth:`Client.restore_group`."""
+        return AsyncResultGroup(self, await self._ask(self._client.restore_group, group_id, timeout))
+
+    def _set_of(self, whole: ResultSet) -> AsyncResultSet:
+        return (AsyncResultGroup if isinstance(whole, ResultGroup) else AsyncResultSet)(self, whole)
 
     def events(self, task_id: str, timeout: Timeout = None) -> AsyncIterator[Result]:
         """Give every event of a task to an ``async for``, until the one that ends it; see :meth:`Client.events`."""
@@ -141,7 +165,9 @@ class AsyncClient:
         def ended(registration: Registration) -> None:
             loop.call(callback, registration)
 
-        return await self._ask(self._client.on_result, task_id, ended, via=via)
+        if not is_placed(self._client):
+            await self._ask(find_place, self._client, task_id, Deadline(ANSWER))
+        return self._client.on_result(task_id, ended, via=via)  # blocks nowhere by now: who is cancelled leaves none
 
     # -- looking up -------------------------------------------------------------------------------------------------
 

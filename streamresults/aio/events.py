@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streamresults.aio.bell import Bell
+from streamresults.client.begun import find_place, is_placed
 from streamresults.deadline import Deadline
 from streamresults.errors import WaitTimeout
 from streamresults.events.running import check_waiting_allowed
@@ -13,7 +15,7 @@ from streamresults.events.running import check_waiting_allowed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from streamresults.aio.loops import Loop, Loops
+    from streamresults.aio.loops import Loops
     from streamresults.aio.questions import Questions
     from streamresults.client import Client, Result
     from streamresults.client.task_events import Feed
@@ -21,55 +23,6 @@ if TYPE_CHECKING:
 
 #: Seconds after which it is looked again, whatever was told.
 _AGAIN: Final = 1.0
-
-
-class _News:
-    """Word that a feed has something; stands on its loop until then, or for a while."""
-
-    __slots__ = ("_seconds", "future")
-
-    def __init__(self, loop: Loop, seconds: float) -> None:
-        self.future: Final = loop.loop.create_future()
-        self._seconds: Final = seconds
-
-    async def come(self, loop: Loop) -> None:
-        loop.enter(self, self._seconds)
-        try:
-            await self.future
-        finally:
-            loop.forget(self, timed=True)
-
-    def leave(self) -> None:
-        """Nothing is to be let go of."""
-
-    def due(self) -> float | None:
-        """Return that it has waited long enough."""
-        return None
-
-
-class _Bell:
-    """Rung by the engine, on its threads."""
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop: Final = loop
-        self._rung = False
-        self._news: _News | None = None
-
-    def __call__(self) -> None:
-        self._rung = True
-        news = self._news
-        if news is not None:
-            self._loop.tell(news.future)
-
-    def forget(self) -> None:
-        """Take note that all is read that was told of."""
-        self._rung = False
-
-    async def wait(self, seconds: float) -> None:
-        """Return once it was rung since :meth:`forget`, or so many seconds have passed."""
-        self._news = news = _News(self._loop, seconds)
-        if not self._rung:  # looked at behind leaving it: one of the two threads sees the other
-            await news.come(self._loop)
 
 
 async def events_of(
@@ -86,9 +39,13 @@ async def events_of(
             yield found
         return
     check_waiting_allowed(task_id)
-    bell, ended = _Bell(loops.here()), False
-    feed = await questions.ask(_open, client, task_id, bell, deadline)
-    try:
+    ended = False
+    if not is_placed(client):
+        await questions.ask(find_place, client, task_id, deadline)
+    client.events(task_id, timeout=deadline.remaining())  # refuses what is no id, and a client that is closed
+    with Bell(loops.here()) as bell:
+        feed = client._open_feed(task_id, bell, deadline)  # here, not on a thread: who is cancelled leaves no feed
+        bell.rung_by(feed.close)
         while True:
             bell.forget()
             for found in await questions.ask(_taken, feed, deadline):
@@ -101,13 +58,6 @@ async def events_of(
                 raise WaitTimeout(msg, task_id=task_id, state="")
             await bell.wait(deadline.remaining(_AGAIN))
             feed.cover(client._homes_now(task_id))
-    finally:
-        feed.close()
-
-
-def _open(client: Client, task_id: str, bell: _Bell, deadline: Deadline) -> Feed:
-    client.events(task_id, timeout=deadline.remaining())  # refuses what is no id, and a client that is closed
-    return client._open_feed(task_id, bell, deadline)
 
 
 def _taken(feed: Feed, deadline: Deadline) -> list[Result]:

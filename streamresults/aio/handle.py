@@ -1,58 +1,35 @@
+# ruff: noqa: SLF001 -- a part of the client's face
 """A handle for coroutines: one task by its id. ``await`` it for its result."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from streamresults.aio.tree import AsyncKin
 from streamresults.deadline import NOT_STATED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
     from typing import Unpack
 
-    from streamresults.aio.client import AsyncClient
-    from streamresults.aio.questions import Questions
     from streamresults.client import Registration, Result
     from streamresults.client.attempts import Attempt
-    from streamresults.client.handle import ResultHandle
     from streamresults.client.options import Via, WaitOptions
     from streamresults.deadline import OptionalTimeout, Timeout
     from streamresults.events.event import Position
 
 
-class AsyncResultHandle:
-    """
-    One task; made by :meth:`AsyncClient.result`. It needs not be known to anybody yet.
+class AsyncResultHandle(AsyncKin):
+    """One task; made by :meth:`AsyncClient.result`. It needs not be known to anybody yet."""
 
-    Args:
-        handle: The same for threads, whose properties each ask the view until the task has ended: :meth:`snapshot`
-            gives all of them at once.
-    """
-
-    __slots__ = ("_ask", "_face", "_handle")
-
-    def __init__(self, face: AsyncClient, handle: ResultHandle, questions: Questions) -> None:
-        self._face: Final = face
-        self._ask: Final = questions.ask
-        self._handle: Final = handle
+    __slots__ = ()
 
     def __repr__(self) -> str:
         return f"<AsyncResultHandle {self.task_id!r}>"
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AsyncResultHandle) and self.task_id == other.task_id
-
-    def __hash__(self) -> int:
-        return hash(self.task_id)
-
     def __await__(self) -> Generator[object, None, object]:
         """Wait until the task has ended, and return its result or raise its exception; see :meth:`get`."""
         return self.get().__await__()
-
-    @property
-    def task_id(self) -> str:
-        """Which task it is."""
-        return self._handle.task_id
 
     async def get(
         self,
@@ -76,10 +53,6 @@ class AsyncResultHandle:
         """Wait until the task has ended, however it ended; see :meth:`Client.wait`."""
         return await self._face.wait(self.task_id, timeout, via=via, **options)
 
-    async def snapshot(self) -> Result:
-        """Return what is known of the task at one moment; see :meth:`ResultHandle.snapshot`."""
-        return await self._ask(self._handle.snapshot)
-
     def events(self, timeout: Timeout = None) -> AsyncIterator[Result]:
         """Give every event of the task until it ends; see :meth:`Client.events`."""
         return self._face.events(self.task_id, timeout)
@@ -90,12 +63,12 @@ class AsyncResultHandle:
 
     async def attempts(self) -> list[Attempt]:
         """Return the runs of the task that the log tells of; see :meth:`ResultHandle.attempts`."""
-        return await self._ask(self._handle.attempts)
+        return await self._face._questions.ask(self._handle.attempts)
 
     async def exists(self, timeout: OptionalTimeout = NOT_STATED) -> bool:  # noqa: ASYNC109
         """Tell whether the log holds an event of the task; see :meth:`ResultHandle.exists`."""
-        return await self._ask(self._handle.exists, timeout)
+        return await self._face._questions.ask(self._handle.exists, timeout)
 
     async def forget(self, timeout: OptionalTimeout = NOT_STATED) -> Position:  # noqa: ASYNC109
         """Write the task's tombstone; see :meth:`Client.forget`."""
-        return await self._ask(self._handle.forget, timeout)
+        return await self._face._questions.ask(self._handle.forget, timeout)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from streamresults.aio.loops import Loops
 from streamresults.aio.pending import AsyncPending, spoken
 from streamresults.aio.questions import Questions
-from streamresults.aio.task_run import AsyncRecorder, AsyncTaskRun
+from streamresults.aio.task_run import AsyncTaskRun
 from streamresults.deadline import NOT_STATED
 from streamresults.errors import PublisherClosed
 from streamresults.publisher import Pending, steps
 from streamresults.publisher.publisher import CLOSE_TIMEOUT
+from streamresults.publisher.recording import Recorder
 from streamresults.publisher.saying import PROGRESS
 
 if TYPE_CHECKING:
@@ -106,6 +107,10 @@ class AsyncPublisher:
         """Publish FAILURE with an exception, and return where it stands; see :meth:`Publisher.failed_with`."""
         return await self._said(lambda say: say.failed_with(task_id, exc, **fields))
 
+    async def failed_with_traceback(self, task_id: str, text: str, **fields: Any) -> Position | None:
+        """Publish FAILURE where a traceback is all there is; see :meth:`Publisher.failed_with_traceback`."""
+        return await self._said(lambda say: say.failed_with_traceback(task_id, text, **fields))
+
     async def revoked(self, task_id: str, reason: str | BaseException = "revoked", **fields: Any) -> Position | None:
         """Publish REVOKED: it will not run, or was stopped."""
         return await self._said(lambda say: say.revoked(task_id, reason, **fields))
@@ -153,9 +158,9 @@ class AsyncPublisher:
         task_id: Callable[..., str] | None = None,
         record_call: bool = False,
         **fields: Any,
-    ) -> AsyncRecorder:
+    ) -> Recorder:
         """Return a decorator that records every call of a function; see :meth:`Publisher.record`."""
-        return AsyncRecorder(self, self._publisher, name, make_id=task_id, record_call=record_call, fields=fields)
+        return Recorder(self.run, name, make_id=task_id, record_call=record_call, fields=fields)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from streamresults.errors import PayloadNotEncodable, PayloadTooLarge, RecordTooLarge
-from streamresults.publisher.recording import Recorder
 from streamresults.publisher.task_run import TaskRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     from streamresults.aio.publisher import AsyncPublisher
@@ -51,26 +48,3 @@ class AsyncTaskRun(TaskRun):
                 # The task has ended and this result will never be there: whoever waits is told why.
                 self.position = await face.failed_with(self.task_id, unusable, **fields)
                 raise
-
-
-class AsyncRecorder(Recorder):
-    """The decorator that :meth:`AsyncPublisher.record` returns."""
-
-    def __init__(
-        self,
-        face: AsyncPublisher,
-        publisher: Publisher,
-        name: str,
-        *,
-        make_id: Callable[..., str] | None,
-        record_call: bool,
-        fields: dict[str, Any],
-    ) -> None:
-        super().__init__(publisher, name, make_id=make_id, record_call=record_call, fields=fields)
-        self._face: Final = face
-        self._threads_publisher: Final = publisher
-
-    def _run(self, name: str, args: tuple[object, ...], kwargs: dict[str, Any]) -> TaskRun:
-        task_id = self._make_id(*args, **kwargs) if self._make_id is not None else uuid.uuid4().hex
-        call = {"args": args, "kwargs": kwargs} if self._record_call else {}
-        return AsyncTaskRun(self._face, self._threads_publisher, task_id, {"name": name, **call, **self._fields})

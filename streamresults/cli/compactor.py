@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -17,6 +18,9 @@ from streamresults.cli.output import Column, emit_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from streamresults.wiring import Wiring
+
+_log: Final = logging.getLogger("streamresults.cli")
 _COLUMNS: Final = (Column("partition", "PARTITION", right=True), Column("watermark", "WATERMARK", right=True))
 
 
@@ -46,15 +50,27 @@ def run(invocation: Invocation, *, once: bool, begin: str | None, timeout: float
         raise click.UsageError("--timeout goes with --once: without it a compactor runs until it is told to stop.")
     with invocation.wiring(log_level="info") as wiring, _stopped_by_signals() as stop:
         compactor = wiring.compactor(from_earliest=once or begin is not None)
-        if not once:
-            compactor.run(stop)
-            return Exit.OK
-        reached = compactor.run_once(stop, timeout)
+        try:
+            if not once:
+                compactor.run(stop)
+                return Exit.OK
+            reached = compactor.run_once(stop, timeout)
+        finally:
+            _tell_counts(wiring)
         if stop.is_set():
             return Exit.INTERRUPTED
     rows = [{"partition": partition, "watermark": watermark} for partition, watermark in sorted(reached.items())]
     emit_rows(rows, _COLUMNS, invocation.output)
     return Exit.OK
+
+
+def _tell_counts(wiring: Wiring) -> None:
+    """Log what was counted meanwhile, where anything was."""
+    decisions = {f"{name} {outcome}": count for (name, outcome), count in wiring.decisions.items()}
+    refused = wiring.refusals.counts if wiring.refusals is not None else {}
+    for what, counts in (("exceptions by type and outcome", decisions), ("refused for their signature", refused)):
+        if counts:
+            _log.info("%s: %s", what, counts, extra={"action": "counted"})
 
 
 @contextmanager

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from streamresults.cli import demo_celery
+from streamresults.cli.demo_lines import told
 from streamresults.cli.demo_services import DemoServices
 from streamresults.cli.facts import outcome_text, result_facts
 from streamresults.cli.options import Invocation, common_options, pass_invocation
 from streamresults.errors import RemoteTaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from streamresults.client import Client
     from streamresults.client.result import Decoding
@@ -29,6 +31,10 @@ _CANNOT: Final = (
     "time (replay --from @-1h) and transactions cannot be checked on it. A real one, without Docker:\n"
     "  deploy/local/README.md, then: streamresults init, and streamresults doctor"
 )
+#: What else there is to try while the demonstration stays.
+_FURTHER: Final = (
+    "streamresults wait order-7    # and in a third: streamresults publish order-7 --result '{\"paid\": true}'",
+)
 
 
 @click.command("demo")
@@ -36,9 +42,10 @@ _CANNOT: Final = (
 @click.option(
     "--port", type=click.IntRange(1, 65_535), metavar="PORT", help="Where Redis listens. [default: a free one]"
 )
+@click.option("--celery", is_flag=True, help="Show a Celery application, whose results go the same way.")
 @common_options(hidden=True)
 @pass_invocation
-def command(invocation: Invocation, *, keep: bool, port: int | None) -> int:
+def command(invocation: Invocation, *, keep: bool, port: int | None, celery: bool) -> int:
     """
     Show it all within seconds, on librdkafka's embedded broker and a Valkey from a wheel.
 
@@ -46,15 +53,22 @@ def command(invocation: Invocation, *, keep: bool, port: int | None) -> int:
     and only temporary files are deleted.
     """
     invocation.start_logging("critical")
+    if celery:
+        demo_celery.require()
     with _terminated_like_interrupted(), DemoServices(port or 0) as services:
         _start(services)
-        _show(services)
+        if celery:
+            demo_celery.show(services)
+        else:
+            print(f"worker     pid {services.start_worker()}", flush=True)
+            _show(services)
         print()
         print(_CANNOT)
         if keep:
-            _keep(services)
+            _keep(services, demo_celery.further(services) if celery else _FURTHER)
         else:
-            print("\nGo on: streamresults demo --keep, and use get, wait, tail, replay and lag in another terminal.")
+            again = "demo --celery --keep" if celery else "demo --keep"
+            print(f"\nGo on: streamresults {again}, and use get, wait, tail, replay and lag in another terminal.")
     return 0
 
 
@@ -67,8 +81,7 @@ def _start(services: DemoServices) -> None:
     where = services.start_redis()
     name = services.redis_name
     print(f"redis      {name:<31} {where:<18} {time.perf_counter() - began:.2f} s", flush=True)
-    print(f"compactor  pid {services.start_compactor()}")
-    print(f"worker     pid {services.start_worker()}", flush=True)
+    print(f"compactor  pid {services.start_compactor()}", flush=True)
 
 
 def _show(services: DemoServices) -> None:
@@ -94,7 +107,6 @@ class _Scenes:
         self._services = services
         self._client = client
         self._decoding = decoding
-        self._glyphs = _glyphs()
 
     def joined(self, task_id: str, name: str, *args: object) -> None:
         """Call and wait on the topic itself: no Redis is needed for it."""
@@ -104,7 +116,7 @@ class _Scenes:
         took = (time.perf_counter() - began) * 1000
         call = f"{name}({', '.join(repr(arg) for arg in args)})"
         if result.successful:
-            self._line("ok", call, repr(result.result), f"joined from the topic in {took:.0f} ms", task_id)
+            told("ok", call, repr(result.result), f"joined from the topic in {took:.0f} ms", task_id)
             return
         error = result.exception
         text = outcome_text(result_facts(result, self._decoding, "results"))
@@ -112,7 +124,7 @@ class _Scenes:
             note = "a RemoteTaskError with its name: no allowlist names the class, so it is not rebuilt"
         else:
             note = f"revived: except {type(error).__name__} catches it, as the allowlist names the class"
-        self._line("failed", call, text, note, task_id)
+        told("failed", call, text, note, task_id)
 
     def looked_up(self, task_id: str, name: str, *args: object) -> None:
         """Call, let the compactor fold it, and look it up in Redis."""
@@ -123,39 +135,23 @@ class _Scenes:
         result = self._client.lookup(task_id)
         took = (time.perf_counter() - began) * 1000
         call = f"{name}({', '.join(repr(arg) for arg in args)})"
-        self._line("ok", call, repr(result.result), f"looked up in Redis in {took:.1f} ms", task_id)
+        told("ok", call, repr(result.result), f"looked up in Redis in {took:.1f} ms", task_id)
 
     def unknown(self, task_id: str) -> None:
         """Look up a task that never was."""
         result = self._client.lookup(task_id, fresh=True, timeout=_PATIENCE)
         note = "not PENDING: Redis has folded the whole log up to now, and no record of it is there"
-        self._line("unknown", "a task that never was", result.state, note, task_id)
-
-    def _line(self, glyph: str, call: str, outcome: str, note: str, task_id: str) -> None:
-        style = {"ok": "green", "failed": "red", "unknown": "yellow"}[glyph]
-        shown = click.style(self._glyphs[glyph], fg=style) if sys.stdout.isatty() else self._glyphs[glyph]
-        click.echo(f"{shown} {call:<22} {outcome}")
-        click.echo(f"    {note}  [{task_id}]")
-        sys.stdout.flush()
+        told("unknown", "a task that never was", result.state, note, task_id)
 
 
-def _glyphs() -> dict[str, str]:
-    """Return marks that this terminal can show."""
-    fancy = {"ok": "✔", "failed": "✘", "unknown": "?"}
-    try:
-        "".join(fancy.values()).encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return {"ok": "+", "failed": "x", "unknown": "?"}
-    return fancy
-
-
-def _keep(services: DemoServices) -> None:
+def _keep(services: DemoServices, further: Sequence[str]) -> None:
     print("\nIn another terminal:")
     for name, value in services.environment.items():
         print(f"  export {name}={value}")
     print("  streamresults tail --from earliest --exit")
     print("  streamresults replay --verify")
-    print("  streamresults wait order-7    # and in a third: streamresults publish order-7 --result '{\"paid\": true}'")
+    for line in further:
+        print(f"  {line}")
     print("\nCtrl-C stops everything and deletes nothing but temporary files.", flush=True)
     try:
         signal.pause()

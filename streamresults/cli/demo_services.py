@@ -88,7 +88,7 @@ class DemoServices:
         """
         program = _redis_program()
         port = self._port or _free_port()
-        redis = self._start(
+        redis = self.start(
             [
                 program,
                 *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(self._folder)),
@@ -103,13 +103,13 @@ class DemoServices:
 
     def start_compactor(self) -> int:
         """Start a compactor as in production, in a process of its own; return its pid."""
-        return self._start([sys.executable, "-m", "streamresults", "compactor", "run", "--from", "earliest"]).pid
+        return self.start([sys.executable, "-m", "streamresults", "compactor", "run", "--from", "earliest"]).pid
 
     def start_worker(self) -> int:
         """Start the worker's process; return its pid."""
         # Not with -m: its exceptions would then come from a module named __main__.
         code = "from streamresults.cli.demo_worker import work; work()"
-        self._worker = self._start([sys.executable, "-c", code], talks=True)
+        self._worker = self.start([sys.executable, "-c", code], name="worker", talks=True)
         return self._worker.pid
 
     def wait_for_worker(self) -> None:
@@ -122,7 +122,7 @@ class DemoServices:
         assert self._worker is not None
         assert self._worker.stdout is not None
         if self._worker.stdout.readline().strip() != "ready":
-            msg = f"the demonstration's worker did not come up: {self._last_words('worker')}"
+            msg = f"the demonstration's worker did not come up: {self.last_words('worker')}"
             raise ServiceUnavailable(msg)
 
     def call(self, task_id: str, name: str, *args: object) -> None:
@@ -132,17 +132,37 @@ class DemoServices:
         self._worker.stdin.write(json.dumps({"id": task_id, "name": name, "args": args}) + "\n")
         self._worker.stdin.flush()
 
-    def _last_words(self, name: str) -> str:
-        text = (self._folder / f"{name}.log").read_text(errors="replace").strip()
+    @property
+    def folder(self) -> Path:
+        """Where everything runs; deleted in the end."""
+        return self._folder
+
+    def log(self, name: str) -> str:
+        """Return what a program has logged so far."""
+        return (self._folder / f"{name}.log").read_text(errors="replace")
+
+    def last_words(self, name: str) -> str:
+        """Return the last line of its log, for an error."""
+        text = self.log(name).strip()
         return text.splitlines()[-1] if text else "it said nothing"
 
-    def _start(self, command: Sequence[str], *, talks: bool = False) -> subprocess.Popen[str]:
-        ours = {name: text for name, text in os.environ.items() if not name.startswith("STREAMRESULTS_")}
-        with (self._folder / ("worker.log" if talks else f"{Path(command[0]).name}.log")).open("a") as log:
+    def start(
+        self, command: Sequence[str], *, name: str = "", talks: bool = False, shows: bool = False
+    ) -> subprocess.Popen[str]:
+        """
+        Start a program that is stopped in the end.
+
+        Args:
+            name: Of its log; the program's by default.
+            talks: It is told on stdin what to do, and answers on stdout.
+            shows: What it prints is for whoever watches the demonstration.
+        """
+        ours = {key: text for key, text in os.environ.items() if not key.startswith("STREAMRESULTS_")}
+        with (self._folder / f"{name or Path(command[0]).name}.log").open("a") as log:
             process = subprocess.Popen(  # noqa: S603 -- our own programs
                 command,
                 stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
-                stdout=subprocess.PIPE if talks else log,
+                stdout=subprocess.PIPE if talks else None if shows else log,
                 stderr=log,
                 text=True,
                 # A folder without a streamresults.toml, and a session of its own: Ctrl-C is this process's business.

@@ -12,6 +12,7 @@ from streamresults.cli.exits import Exit
 from streamresults.cli.filling import Filling, FillWatch
 from streamresults.cli.options import Invocation, common_options, pass_invocation
 from streamresults.cli.output import Column, emit_rows
+from streamresults.cli.signing import examine
 from streamresults.deadline import ANSWER, Deadline
 from streamresults.errors import ConfigurationError, ServiceUnavailable, StreamResultsError
 from streamresults.settings import unknown_variables
@@ -60,7 +61,7 @@ class Finding(NamedTuple):
 @pass_invocation
 def command(invocation: Invocation, *, as_json: bool) -> int:
     """
-    Check Kafka, the topics, Redis, coverage and clocks, and say what mends each.
+    Check Kafka, the topics, signatures, Redis, coverage and clocks, and say what mends each.
 
     Exits with 5 when Kafka or Redis is not reachable, with 2 when something else fails, and with 0 otherwise.
     """
@@ -113,6 +114,11 @@ class _Examination:
 
     def _kafka(self) -> Iterator[Finding]:
         try:
+            self._wiring.keyring()
+        except ConfigurationError as exc:
+            yield Finding("signatures", "fail", str(exc), "set signing_keys and signing_key_id")
+            return
+        try:
             cluster = self._wiring.broker().cluster(Deadline(ANSWER))
         except ServiceUnavailable as exc:
             self.unreachable = True
@@ -143,6 +149,13 @@ class _Examination:
         if partitions > _MANY_PARTITIONS:
             yield Finding("partitions", "warn", f"{partitions}: more than {_MANY_PARTITIONS} make batches small")
         self._about = self._describe()
+        yield self._signatures()
+
+    def _signatures(self) -> Finding:
+        try:
+            return Finding("signatures", *examine(self._wiring))
+        except ServiceUnavailable as exc:
+            return Finding("signatures", "warn", f"the newest records were not read: {exc}")
 
     def _topic_settings(self, wanted: dict[str, Any], cluster: ClusterDescription) -> Iterator[Finding]:
         if cluster.embedded:

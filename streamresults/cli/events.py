@@ -10,7 +10,7 @@ from streamresults.cli.exits import Exit
 from streamresults.cli.facts import USUAL_LINE, event_facts, event_form, event_line, result_code
 from streamresults.cli.options import Invocation, common_options, duration, pass_invocation
 from streamresults.cli.options import task_id as read_task_id
-from streamresults.cli.output import emit
+from streamresults.cli.output import emit, emit_rows
 from streamresults.cli.text import moment
 from streamresults.errors import StreamResultsError, UnknownTask
 
@@ -35,14 +35,19 @@ def command(invocation: Invocation, *, task_id: str, timeout: float | None, no_f
     The exit code is that of the last one; FORMAT is that of tail.
     """
     last = None
+    rows = []
     with invocation.wiring() as wiring, wiring.client() as client:
         decoding = wiring.decoding()
         for last in client.events(task_id, 0 if no_follow else timeout):
             facts = _facts(last, decoding)
-            if form is None and invocation.output != "table":
+            if form is not None or invocation.output == "table":
+                click.echo(event_line(form or USUAL_LINE, facts))
+            elif invocation.output == "jsonl":
                 emit(facts)
             else:
-                click.echo(event_line(form or USUAL_LINE, facts))
+                rows.append(facts)
+    if invocation.output == "json" and form is None:
+        emit_rows(rows, (), "json")
     if last is None:
         msg = f"the log holds no event of task {task_id!r}"
         raise UnknownTask(msg, task_id=task_id)

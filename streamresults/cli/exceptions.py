@@ -79,7 +79,7 @@ def check(invocation: Invocation, *, fail_on_new: bool, begin: str, end: str) ->
         new = [row["type"] for row in rows if _is_new(allowlist, row)]
         emit_rows(rows, _COLUMNS, invocation.output)
     if new and not invocation.quiet:
-        click.echo(f"to list them: {_line(new)}", err=True)
+        click.echo(f"to list them: {_line(new, invocation.listing)}", err=True)
     return Exit.MISMATCH if new and fail_on_new else Exit.OK
 
 
@@ -93,7 +93,7 @@ def explain(invocation: Invocation, *, types: tuple[str, ...]) -> int:
         allowlist = wiring.allowlist()
         for index, name in enumerate(types):
             row = _verdict(allowlist, *_names(name))
-            line = _line([name]) if _is_new(allowlist, {"type": name, **row}) else ""
+            line = _line([name], invocation.listing) if _is_new(allowlist, {"type": name, **row}) else ""
             if invocation.output != "table":
                 emit({"type": name, **row, "line": line or None})
                 continue
@@ -115,9 +115,10 @@ def _rows(wiring: Wiring, begin: str, end: str) -> list[dict[str, Any]]:
                 counted[0] += 1
                 counted[1] = replayed.task_id
     allowlist = wiring.allowlist()
+    longest = 2 * wiring.settings.exception_name_max + 1  # two names and a colon
     ordered = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
     return [
-        {"type": _shown(*names), "records": count, **_verdict(allowlist, *names), "task_id": task_id}
+        {"type": _shown(*names, longest), "records": count, **_verdict(allowlist, *names), "task_id": task_id}
         for names, (count, task_id) in ordered
     ]
 
@@ -135,14 +136,14 @@ def _names(name: str) -> tuple[str, str]:
     return module, qualname
 
 
-def _shown(module: str, qualname: str) -> str:
+def _shown(module: str, qualname: str, longest: int) -> str:
     """Return a name as entries have it, cut to what a line can hold: it may be anything."""
     name = f"{module}:{qualname}" if qualname or module != _OTHERS else _OTHERS
-    return name if len(name) <= 600 else f"{name[:600]}..."  # noqa: PLR2004 -- two names of the greatest length fit
+    return name if len(name) <= longest else f"{name[:longest]}..."
 
 
-def _line(types: Iterable[str]) -> str:
-    return "allow = [" + ", ".join(f'"{name}"' for name in types) + "]"
+def _line(types: Iterable[str], setting: str) -> str:
+    return f"{setting} = [" + ", ".join(f'"{name}"' for name in types) + "]"
 
 
 def _printable(name: str) -> str:

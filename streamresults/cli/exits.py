@@ -50,6 +50,7 @@ _CODES: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (errors.VerificationMismatch, Exit.MISMATCH),
     (errors.RecordTooLarge, Exit.USAGE),
     (errors.PublishError, Exit.UNREACHABLE),
+    (errors.RecordGone, Exit.DEAD_LETTERED),
     (errors.ServiceUnavailable, Exit.UNREACHABLE),
     (errors.PayloadNotDecodable, Exit.DEAD_LETTERED),
     (errors.RecordError, Exit.DEAD_LETTERED),

@@ -12,6 +12,7 @@ from streamresults.cli.output import block
 from streamresults.cli.text import as_json, moment, plain, printable
 from streamresults.errors import RemoteTaskError, SecurityError, StreamResultsError
 from streamresults.events import states
+from streamresults.events.payloads import check_accepted, check_plain
 
 if TYPE_CHECKING:
     from streamresults.client import Result
@@ -48,7 +49,10 @@ def event_facts(event: Event, decoding: Decoding) -> dict[str, Any]:
         facts["result"] = {"uri": payload.reference.uri, "size": payload.reference.size}
     elif payload.body is not None:
         try:
-            value = decoding.serializers.decode(payload.content_type, payload.body, accept=decoding.accept)
+            check_plain(payload)
+            check_accepted(payload.content_type, decoding.accept)  # before anything is decompressed for it
+            body = decoding.bodies.body(payload)
+            value = None if body is None else decoding.serializers.decode(payload.content_type, body)
         except StreamResultsError as exc:
             facts["unreadable"] = f"{type(exc).__name__}: {exc}"
         else:

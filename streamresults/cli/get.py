@@ -12,7 +12,7 @@ from streamresults.cli.kin import attempts_facts, show_kin, tree_facts
 from streamresults.cli.options import Invocation, common_options, duration, pass_invocation
 from streamresults.cli.options import task_id as read_task_id
 from streamresults.cli.output import emit_rows
-from streamresults.errors import NotYetCovered
+from streamresults.errors import NotYetCovered, StreamResultsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,11 +56,14 @@ def command(
                     continue
             code = max(code, result_code(result))
             facts = result_facts(result, decoding, wiring.settings.topic, traceback=traceback)
-            if tree:
-                facts["tree"] = tree_facts(client.result(known.task_id).graph())
-            if attempts:
-                facts["attempts"] = attempts_facts(client.result(known.task_id).attempts())
             rows.append(facts)
+            try:
+                if tree:
+                    facts["tree"] = tree_facts(client.result(known.task_id).graph())
+                if attempts:
+                    facts["attempts"] = attempts_facts(client.result(known.task_id).attempts())
+            except StreamResultsError as exc:
+                code = max(code, explain(exc))  # what is known of the task is shown all the same
     if invocation.output == "table":
         for index, row in enumerate(rows):
             if index:

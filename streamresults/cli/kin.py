@@ -64,10 +64,18 @@ def attempts_facts(attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
             "last_at": moment(attempt.last_at.timestamp() * 1000),
             "events": attempt.events,
             "worker": attempt.worker or None,
-            "error": attempt.last.event.exception[0].type_name if attempt.last.event.exception else None,
+            "error": _error(attempt.last),
         }
         for attempt in attempts
     ]
+
+
+def _error(result: Result) -> str | None:
+    try:
+        exception = result.event.exception
+    except StreamResultsError as exc:
+        return f"unreadable: {type(exc).__name__}"
+    return exception[0].type_name if exception else None
 
 
 def show_kin(facts: dict[str, Any]) -> None:

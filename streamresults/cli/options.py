@@ -34,6 +34,8 @@ class Invocation:
     log_level: str | None = None
     log_format: str = "text"
     quiet: bool = False
+    #: The setting that lists exceptions.
+    listing: str = "allow"
 
     def settings(self, **stated: Any) -> Settings:
         """

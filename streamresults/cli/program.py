@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "tail": "Follow the topic.",
     "replay": "Read a bounded range of the topic again, and verify Redis against it.",
     "exceptions": "Show exception types in the topic, and what the allowlist says to them.",
+    "celery": "Look after a Celery application: its chords, and what it stored before.",
     "lag": "Show how far Redis is behind the topic, and what it covers.",
 }
 

@@ -43,11 +43,22 @@ def _finite(text: str) -> float:
     return number
 
 
-@click.command("publish", help="Publish one event of a task; prints where it stands in the log.")
+@click.command(
+    "publish",
+    help="Publish one event of a task: how it ended, or how far it is. Prints where it stands in the log.",
+)
 @click.argument("task_id", type=read_task_id, metavar="ID")
-@click.option("--state", type=word, metavar="STATE", help="Its state. [default: SUCCESS, or FAILURE with --error]")
+@click.option(
+    "--state",
+    type=word,
+    metavar="STATE",
+    help="Its state, any word. [default: SUCCESS; FAILURE with --error, PROGRESS with --progress, RETRY with --retry]",
+)
 @click.option("--result", type=_json, metavar="JSON", help="Its result.")
 @click.option("--error", metavar="MESSAGE", help="The message of the exception that it failed with.")
+@click.option("--progress", type=_json, metavar="JSON", help="Report how far it is, with any value; it goes on.")
+@click.option("--retry", metavar="MESSAGE", help="This run failed with this message, and another one will follow.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Which run of the task it is; the first is 1.")
 @click.option("--name", metavar="NAME", help="The task's registered name.")
 @click.option("--expires", type=duration, metavar="DURATION", help="Hidden after this; 0: when retention takes it.")
 @click.option("--timeout", type=duration, default="10", show_default="10 s", help="For the acknowledgement.")
@@ -60,12 +71,17 @@ def command(
     state: str | None,
     result: tuple[Any] | None,
     error: str | None,
+    progress: tuple[Any] | None,
+    retry: str | None,
+    attempt: int | None,
     name: str | None,
     expires: float | None,
     timeout: float,
 ) -> int:
     """Publish one event."""
-    state = state or ("SUCCESS" if error is None else "FAILURE")
+    stated = {"--result": result, "--error": error, "--progress": progress, "--retry": retry}
+    state = _state_of(state, {name: what for name, what in stated.items() if what is not None})
+    result, error = result or progress, error if error is not None else retry
     _check(task_id, state, result, error)
     with invocation.wiring(publish_timeout=timeout) as wiring:
         if expires is not None and expires > wiring.settings.longest_expiry:
@@ -75,7 +91,12 @@ def command(
         publisher = wiring.publisher()
         try:
             event = publisher.event(
-                task_id, state, name=name or "", expires=expires, **_outcome(wiring.settings, result, error)
+                task_id,
+                state,
+                name=name or "",
+                attempt=attempt or 0,
+                expires=expires,
+                **_outcome(wiring.settings, result, error),
             )
             pending = publisher.send(event, timeout)
             try:
@@ -94,6 +115,27 @@ def command(
     return 0
 
 
+def _state_of(stated: str | None, what: dict[str, object]) -> str:
+    """Return the state that the options amount to, and refuse those that contradict each other."""
+    from streamresults.events import states
+    from streamresults.publisher.making import NO_PROGRESS
+    from streamresults.publisher.saying import PROGRESS
+
+    if len(what) > 1:
+        msg = f"one event says one thing: {' or '.join(what)}, not both."
+        raise click.UsageError(msg)
+    usual = {"--error": states.FAILURE, "--progress": PROGRESS, "--retry": states.RETRY}
+    (option,) = what or ("",)
+    state = stated or usual.get(option, states.SUCCESS)
+    if option == "--progress" and state in NO_PROGRESS:
+        msg = f"{state} is no progress: leave --progress out, or name a state that does not say more."
+        raise click.UsageError(msg)
+    if option == "--retry" and state != states.RETRY:
+        msg = f"--retry is the state {states.RETRY}, not {state}."
+        raise click.UsageError(msg)
+    return state
+
+
 def _check(task_id: str, state: str, result: tuple[Any] | None, error: str | None) -> None:
     """Refuse what makes no sense before anything is opened."""
     from streamresults.events.event import GROUP_PREFIX
@@ -101,15 +143,13 @@ def _check(task_id: str, state: str, result: tuple[Any] | None, error: str | Non
     if task_id.startswith(GROUP_PREFIX):
         msg = f"ids that begin with {GROUP_PREFIX!r} are reserved for saved groups."
         raise click.BadParameter(msg, param_hint="ID")
-    if result is not None and error is not None:
-        raise click.UsageError("a task has a result or an error: --result or --error, not both.")
     from streamresults.events import states
 
     if error is not None and state not in states.EXCEPTION:
         msg = f"--error belongs to {', '.join(sorted(states.EXCEPTION))}, not to {state}."
         raise click.UsageError(msg)
     if result is not None and state in states.EXCEPTION:
-        msg = f"{state} carries an exception: use --error, not --result."
+        msg = f"{state} carries an exception: use {'--retry' if state == states.RETRY else '--error'}, not --result."
         raise click.UsageError(msg)
     if state == states.FAILURE and error is None:
         raise click.UsageError("FAILURE needs --error: what did it fail with?")
@@ -132,5 +172,5 @@ def _outcome(settings: Settings, result: tuple[Any] | None, error: str | None) -
     from streamresults.events.exceptions import capture
     from streamresults.events.payloads import default_registry
 
-    nodes, text = capture(Exception(error), default_registry().by_name(settings.serializer))
+    nodes, text = capture(Exception(error), default_registry(settings.payload_depth_max).by_name(settings.serializer))
     return {"exception": nodes, "traceback": text}

@@ -25,6 +25,7 @@ _COVERED: Final = (
     Column("records", "RECORDS", right=True),
     Column("matched", "MATCHED", right=True),
     Column("unreadable", "UNREADABLE", right=True),
+    Column("refused", "REFUSED", right=True),
     Column("missing", "ABSENT", right=True),
     Column("note", "NOTE"),
 )
@@ -37,6 +38,7 @@ _VERDICTS: Final = (
     Column("differing", "DIFFERING", right=True),
     Column("missing", "MISSING", right=True),
     Column("skipped", "SKIPPED", right=True),
+    Column("refused", "REFUSED", right=True),
     Column("note", "NOTE"),
 )
 _DIFFERENCES: Final = (
@@ -121,6 +123,8 @@ def _verdict(part: Any) -> dict[str, Any]:
 
 def _summary(verified: Verified) -> str:
     covered = "" if verified.complete else "; the view does not cover all that the log holds"
+    if verified.refused:
+        covered = f", {verified.refused} refused for their signature{covered}"
     return (
         f"verify: {verified.matched} match, {verified.differing} differ, {verified.missing} missing, "
         f"{verified.skipped} skipped; {verified.records} records read{covered}"

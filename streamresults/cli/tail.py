@@ -12,6 +12,7 @@ from streamresults.cli.output import emit
 from streamresults.cli.text import moment, printable
 from streamresults.deadline import ANSWER, Deadline
 from streamresults.errors import RecordError
+from streamresults.topic.refused import RefusedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,12 +108,19 @@ def _facts(record: Record, codec: Codec, decoding: Decoding) -> dict[str, Any] |
     """Return what a record says; ``None``, and a line on stderr, when it cannot be read."""
     key, value = record.key(), record.value()
     place = {"partition": record.partition(), "offset": record.offset(), "appended_at": moment(record.timestamp()[1])}
+    if isinstance(record, RefusedRecord):
+        _say_unreadable(place, record.error)
+        return None
     if value is None:
         task_id = key.decode(errors="replace") if isinstance(key, bytes) else ""
         return {"task_id": task_id, "state": FORGOTTEN, "name": None, "result": None, "error": None, **place}
     try:
         return {**event_facts(codec.decode(value if isinstance(value, bytes) else b""), decoding), **place}
     except RecordError as exc:
-        where = f"partition {place['partition']} offset {place['offset']}"
-        click.echo(printable(f"unreadable record at {where}: {type(exc).__name__}: {exc}"), err=True)
+        _say_unreadable(place, exc)
         return None
+
+
+def _say_unreadable(place: dict[str, Any], error: RecordError) -> None:
+    where = f"partition {place['partition']} offset {place['offset']}"
+    click.echo(printable(f"unreadable record at {where}: {type(error).__name__}: {error}"), err=True)

@@ -4,11 +4,12 @@ from streamresults.client.attempts import Attempt
 from streamresults.client.callbacks import Registration
 from streamresults.client.client import Client
 from streamresults.client.connected import Services
+from streamresults.client.counting import Counts
 from streamresults.client.handle import ResultHandle
 from streamresults.client.options import ClientOptions, Via, WaitOptions
 from streamresults.client.result import Basis, Result
 from streamresults.client.result_group import ResultGroup
-from streamresults.client.result_set import Counts, ResultSet
+from streamresults.client.result_set import ResultSet
 from streamresults.client.tree import Graph
 
 __all__ = [

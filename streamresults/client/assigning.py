@@ -65,10 +65,10 @@ class Assigner:
             try:
                 self._read(unread)
                 self._resolve_doubt(doubtful)
-            except Exception as exc:  # noqa: BLE001 -- whatever the brokers or the library do, this thread goes on
+            except BaseException as exc:  # noqa: BLE001 -- whatever the brokers do, this thread goes on
                 if waits.closed:
                     return
-                waits.topic_trouble = str(exc)
+                waits.topic_trouble = str(exc) or type(exc).__name__
                 self._wait_without_reader(unread)
             else:
                 waits.topic_trouble = ""
@@ -76,14 +76,16 @@ class Assigner:
     def _read(self, unread: Sequence[Watch]) -> None:
         """Resolve S explicitly *before* anything is assigned: "from the end" loses messages."""
         if unread:
-            offsets = self._offsets_since(unread) if self._waits.view_trouble else self._ends(unread)
-            self._reader.read_from(offsets)
+            blind = [watch for watch in unread if self._waits.view_trouble or watch.heard_at < 0]
+            seen = [watch for watch in unread if watch not in blind]
+            offsets = self._ends(seen) if seen else {}
+            self._reader.read_from({**offsets, **self._offsets_since(blind)} if blind else offsets)
 
     def _offsets_since(self, unread: Sequence[Watch]) -> dict[int, int]:
         """
         Return where the log ended when the oldest of these waits began, by this process's clock.
 
-        No view can show what came since then, and finding that out has taken seconds.
+        No view can show what came since then: none answers, which has taken seconds to find out, or none was begun.
         """
         assert self.inspector is not None
         with self._waits.lock:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from streamresults.client.waiting import Waiting
     from streamresults.deadline import Deadline
 
+#: Seconds between two looks whether partitions were added; whatever comes is told at once.
+_HOMES_EVERY: Final = 5.0
 #: Most ancestors that are followed. Larger lets a broken chain of parents cost a look each.
 _ANCESTORS: Final = 1000
 
@@ -68,12 +70,18 @@ class AttendedWait:
             if time.monotonic() >= tick:
                 tick = time.monotonic() + self._interval
                 self._tick(waiter)
+            self._follow_homes()
             self._tell(self._feed)
             self._check_ancestors()
             try:
-                self._bell.get(timeout=self._deadline.remaining(max(0.0, tick - time.monotonic())))
+                self._bell.get(timeout=self._deadline.remaining(min(_HOMES_EVERY, max(0.0, tick - time.monotonic()))))
             except Empty:
                 continue
+
+    def _follow_homes(self) -> None:
+        """Follow the task in partitions that were added meanwhile, too."""
+        if self._feed is not None:
+            self._feed.cover(self._client._homes_now(self._task_id))
 
     def _tick(self, waiter: Waiter) -> None:
         on_interval = self._options.get("on_interval")
@@ -96,6 +104,7 @@ class AttendedWait:
             raise waiter.error or client._timed_out(waiter, self._deadline, self._engine)
         result = client._as_result(waiter, answer, self._place, self._deadline)
         if self._feed is not None and result.position is not None:
+            self._follow_homes()  # the end may stand in a partition that was added since the last look
             for event in self._feed.take_until(result.position, within(self._deadline)):
                 self._options["on_message"](event)
         return result

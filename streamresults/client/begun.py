@@ -105,8 +105,8 @@ def begin(client: Waiting, task_id: str, notify: Callable[[], None], deadline: D
 
 
 def is_placed(client: Waiting) -> bool:
-    """Tell whether a client knows topic and view, so that beginning a wait does not block."""
-    return client._closed or client._whereabouts.place is not None
+    """Tell whether a client knows topic and view in this process, so that beginning a wait does not block."""
+    return client._closed or (client._usable and client._whereabouts.place is not None)
 
 
 def find_place(client: Waiting, task_id: str, deadline: Deadline) -> None:

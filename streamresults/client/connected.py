@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from streamresults.client.whereabouts import Place, Whereabouts
     from streamresults.store.base import Store
     from streamresults.topic.base import TopicInspector, TopicReader, TopicWriter
+    from streamresults.topic.refusals import Refusals
 
 _log: Final = logging.getLogger("streamresults.client")
 #: Those of this process, to be told of a fork.
@@ -60,6 +61,7 @@ class Connected:
         open_services: Called once in each process.
         open_reader: Opens a reader of the topic; ``None`` without Kafka.
         open_writer: Opens a writer of the topic, for tombstones; ``None`` without Kafka.
+        refusals: What was refused for its signature; ``None`` where none is demanded.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Connected:
         open_reader: Callable[[], TopicReader] | None,
         open_writer: Callable[[], TopicWriter] | None,
         options: ClientOptions | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
+        self._refusals: Final = refusals
         self._open_services: Final = open_services
         self._decoding: Final = decoding
         self._open_reader: Final = open_reader
@@ -87,6 +91,11 @@ class Connected:
         self._abandoned: Final[list[object]] = []
         self._enter_process()
         _CLIENTS.add(self)
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """How many records were read and refused for their signature, by :attr:`SignatureRefused.why`."""
+        return {} if self._refusals is None else self._refusals.counts
 
     def _enter_process(self) -> None:
         """Open what belongs to one process."""
@@ -179,6 +188,7 @@ class Connected:
                     options=EngineOptions(self._options.wait_interval, self._options.safety_rereads),
                     trouble=place.trouble,
                     forgotten=self._cache.evict,
+                    fetcher=self._fetcher if self._open_reader is not None else None,
                 )
                 # As it is known by now: partitions that are added from here on are told of.
                 self._tell_homes(self._engine, self._whereabouts.place or place)

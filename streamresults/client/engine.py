@@ -12,6 +12,7 @@ looker    ``looking.py``   plain looks, looks (step 2), decisions (step 3) and r
 assigner  ``assigning.py`` asks the brokers where partitions end, has them read; may block
 reader    ``reading.py``   matches records (step 4), loses its place (step 5)
 listener  ``listening.py`` hears from the fold who became ready
+fetcher   ``late_values``  fetches values that stand in the log alone, before waits are told of their ends
 ========  ===============  ============================================================================
 """
 
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamresults.client.assigning import Assigner
 from streamresults.client.homes import Homes
+from streamresults.client.late_values import LateValues
 from streamresults.client.listening import Listener
 from streamresults.client.looking import Looker
 from streamresults.client.reading import Reader
@@ -33,6 +35,7 @@ from streamresults.errors import ClientClosed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from streamresults.client.fetching import Fetcher
     from streamresults.client.followers import Follower
     from streamresults.client.watermarks import HighestWatermarks
     from streamresults.events.codec import Codec
@@ -59,6 +62,7 @@ class Engine:
         inspector: Answers where partitions end, on a connection of its own; ``None`` without Kafka.
         trouble: Why the view did not answer when it was looked for; empty if it did.
         subscribe: Listens on this process's channel; ``None`` without Redis.
+        fetcher: Reads records of the log by their positions, and is closed with the engine; ``None`` without Kafka.
         forgotten: Told of the tombstones that the reader passes; must not block.
     """
 
@@ -75,6 +79,7 @@ class Engine:
         options: EngineOptions,
         trouble: str = "",
         forgotten: Callable[[str], None] | None = None,
+        fetcher: Fetcher | None = None,
     ) -> None:
         self._can_read: Final = open_reader is not None and inspector is not None
         self._watermarks: Final = watermarks
@@ -87,6 +92,9 @@ class Engine:
         self.reader: Final = Reader(self.waits, self.threads, codec, open_reader, forgotten)
         self.assigner: Final = Assigner(self.waits, self.threads, self.reader, watermarks, inspector)
         self.listener: Final = Listener(self.waits, self.threads, subscribe)
+        self._fetcher: Final = fetcher
+        if fetcher is not None:
+            LateValues(self.waits, self.threads, fetcher.fetch_many)
         self.looker: Final = Looker(
             self.waits,
             view,
@@ -177,7 +185,7 @@ class Engine:
     def fail(self, why: Callable[[], Exception]) -> None:
         """End every wait with an error of its own."""
         with self.waits.lock:
-            for waiter in self.waits.everybody():
+            for waiter in [*self.waits.everybody(), *self.waits.unfetched]:
                 self.waits.fail(waiter, why())
             self.waits.end_followers(why)
 
@@ -193,5 +201,7 @@ class Engine:
         if self.waits.close():
             self.reader.wake()
             self.listener.close()
+            if self._fetcher is not None:
+                self._fetcher.close()
             self.threads.join()
             self.reader.close()

@@ -6,7 +6,16 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from streamresults.deadline import ANSWER, Deadline
-from streamresults.errors import ClientClosed, ConfigurationError, StreamResultsError, TopicUnavailable
+from streamresults.errors import (
+    ClientClosed,
+    ConfigurationError,
+    RecordGone,
+    SignatureRefused,
+    StreamResultsError,
+    TopicMissing,
+    TopicUnavailable,
+)
+from streamresults.topic.refused import RefusedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,7 +50,9 @@ class Fetcher:
         Block until the record is read, within the deadline and ten seconds; return its value.
 
         Raises:
-            TopicUnavailable: It was not read in time, or the log does not hold it any more.
+            TopicUnavailable: It was not read in time.
+            RecordGone: The log does not hold it any more.
+            SignatureRefused: It is not signed as it has to be.
             ConfigurationError: This process has no Kafka.
             ClientClosed: Closed meanwhile.
         """
@@ -91,10 +102,15 @@ class Fetcher:
                     reader.assign(further)
                 if done:
                     reader.unassign(done)
-            return run.late(patience)
-        finally:
-            if run.left:
-                reader.unassign(list(run.left))
+        except TopicUnavailable:
+            self._reader = None  # one that has failed is not asked again
+            reader.close()
+            raise
+        except BaseException:
+            reader.unassign(list(run.left))
+            raise
+        reader.unassign(list(run.left))
+        return run.late(patience)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -110,6 +126,11 @@ class Fetcher:
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None
+
+
+def may_come(error: object) -> bool:
+    """Tell whether a value that was not read for this reason may be read later."""
+    return isinstance(error, TopicUnavailable) and not isinstance(error, TopicMissing | RecordGone)
 
 
 class _Run:
@@ -138,8 +159,8 @@ class _Run:
             missing = self.left.get(partition)
             # Nothing but the very offset counts: what was fetched for an earlier assignment may still arrive.
             if missing and missing[-1] == offset:
-                value = record.value()
-                self.found[partition, missing.pop()] = value if isinstance(value, bytes) else None
+                value = record.error if isinstance(record, RefusedRecord) else record.value()
+                self.found[partition, missing.pop()] = value if isinstance(value, bytes | SignatureRefused) else None
                 self._at[partition] = offset + 1
                 self._moved.add(partition)
         for partition in polled.out_of_range:
@@ -152,7 +173,7 @@ class _Run:
 
     def _gone(self, partition: int, offset: int) -> None:
         msg = f"the log does not hold partition {partition}, offset {offset} any more: retention has taken it"
-        self.found[partition, offset] = TopicUnavailable(msg)
+        self.found[partition, offset] = RecordGone(msg)
 
     def next(self) -> tuple[dict[int, int], list[int]]:
         """Return where partitions have to be read instead, and which ones not any more."""

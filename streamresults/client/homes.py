@@ -91,7 +91,7 @@ class SplitWait:
         """End the wait from outside; return the best that is known, if that is an end."""
         for part in self.parts.values():
             if part.phase is not Phase.OVER:
-                part.answer = part.delivered_answer()
+                part.answer = self._homes.waits.best_known(part)
         best = self._best()
         unproven = any(not _is_proven(part) for part in self.parts.values())
         seen = [part.state_seen for part in self.parts.values() if part.state_seen]

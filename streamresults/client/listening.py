@@ -61,7 +61,7 @@ class Listener:
                 waits.view_trouble = str(exc)
                 waits.pause()
                 continue
-            except Exception:  # noqa: BLE001 -- whatever the store or its library does, this thread goes on
+            except BaseException:  # noqa: BLE001 -- whatever the store or its library does, this thread goes on
                 if waits.closed:
                     return
                 _log.exception("the listener failed and goes on", extra={"action": "listener_failed"})

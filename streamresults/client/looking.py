@@ -72,8 +72,7 @@ class Looker:
         self._listener: Final = listener
         self._options: Final = options
         self._settle: Final = settle
-        # Long enough that a few renewals may fail, short enough that a dead process is soon forgotten.
-        self._interest: Final = Interest(channel, max(10.0, 5 * options.interval))
+        self._channel: Final = channel
 
     # -- the thread -------------------------------------------------------------------------------------------------
 
@@ -86,6 +85,9 @@ class Looker:
                 _log.exception("a look failed: the waits on it end with an error", extra={"action": "look_failed"})
                 self._fail(exc)
                 self._waits.pause()
+            except BaseException:
+                self._look_anew()
+                raise
 
     def _look_once(self) -> None:
         waits = self._waits
@@ -103,6 +105,16 @@ class Looker:
         self._look_at_wanted()
         self._settle()
         self._reader.release_idle()
+
+    def _look_anew(self) -> None:
+        """Have those looked at whom a look has left in mid-air as this thread was killed; it begins again."""
+        waits = self._waits
+        with waits.lock:
+            for waiter in waits.everybody():
+                if waiter.phase is Phase.NEW and waiter not in waits.new:
+                    waits.new.append(waiter)
+                elif waiter.phase is Phase.LOOKING and waiter not in waits.wanted:
+                    waits.want(waiter)
 
     def _fail(self, exc: Exception) -> None:
         """End the waits that a failed look left in mid-air: a clear error is better than a wait that hangs."""
@@ -167,7 +179,9 @@ class Looker:
         )
         if telling and not self._listener.listens():  # the channel first, then the look: else a message is missed
             return {}
-        return self._ask_view(_by_partition(wanted), self._interest if telling else None)
+        # Long enough that a few renewals may fail, short enough that a dead process is soon forgotten.
+        lasts = max(10.0, 5 * self._waits.reread_every(self._options.interval))
+        return self._ask_view(_by_partition(wanted), Interest(self._channel, lasts) if telling else None)
 
     def _decide(self, waiter: Waiter, sight: Sight | None, index: int) -> None:
         """Step 3: decide under the dispatch lock, which is held."""

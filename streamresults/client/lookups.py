@@ -15,10 +15,10 @@ from streamresults.client.unfetched import UnfetchedResult
 from streamresults.deadline import ANSWER, Deadline
 from streamresults.errors import ClientClosed, ConfigurationError, NotYetCovered, TopicMismatch, TopicUnavailable
 from streamresults.events.event import Position
-from streamresults.store.value import unpack
+from streamresults.store.value import unpack_best
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from threading import Event
 
     from streamresults.client.fetching import Fetcher
@@ -100,18 +100,19 @@ class Lookups:
         if len(place.counts) > 1:
             return self._look_in_homes(task_ids, place)
         by_partition: dict[int, list[str]] = {}
-        places = []
-        for task_id in task_ids:
-            partition = self._partition_of(task_id, place)
-            ids = by_partition.setdefault(partition, [])
-            places.append((partition, len(ids)))
+        partition_of = self._partition_of
+        partitions = [partition_of(task_id, place) for task_id in task_ids]
+        for task_id, partition in zip(task_ids, partitions, strict=True):
+            ids = by_partition.get(partition)
+            if ids is None:
+                ids = by_partition[partition] = []
             ids.append(task_id)
         found = self._watermarks.look(_view(place), by_partition)
-        sights = {p: _PartitionSeen(place, p, sight, older=self._is_older(p, sight)) for p, sight in found.items()}
-        return [
-            self._result(task_id, index, sights[partition])
-            for task_id, (partition, index) in zip(task_ids, places, strict=True)
-        ]
+        results = {
+            p: self._results(by_partition[p], _PartitionSeen(place, p, sight, older=self._is_older(p, sight)))
+            for p, sight in found.items()
+        }
+        return [next(results[partition]) for partition in partitions]
 
     def _look_in_homes(self, task_ids: Sequence[str], place: Place) -> list[Result]:
         """Do the same where partitions were added: the higher rank wins, then the newer home."""
@@ -152,7 +153,29 @@ class Lookups:
             uncovered=uncovered,
         )
 
+    def _results(self, task_ids: Sequence[str], part: _PartitionSeen) -> Iterator[Result]:
+        """Give what is known of each task of a partition, in the order in which they were looked at."""
+        decoding, basis, as_of, uncovered = self._decoding, part.basis, part.as_of, part.uncovered
+        topic_id, number, marks = part.topic_id, part.number, part.looked.marks
+        for index, task_id in enumerate(task_ids):
+            best = part.best(index)
+            if best is None or best.value is None:
+                yield self._result(task_id, index, part)
+                continue
+            yield Result(
+                task_id,
+                decoding,
+                basis=basis,
+                value=best.value,
+                position=Position(topic_id, number, best.offset),
+                appended_ms=best.appended_ms,
+                mark=marks[index],
+                as_of=as_of,
+                uncovered=uncovered,
+            )
+
     def _result(self, task_id: str, index: int, part: _PartitionSeen) -> Result:
+        """Return what is known of one task of a partition."""
         best = part.best(index)
         if best is None:
             return Result(
@@ -255,6 +278,8 @@ class _PartitionSeen:
         self._namespace: Final = place.namespace
         self.number: Final = number
         self.looked: Final = sight.looked
+        self._values: Final = self.looked.values
+        self._now_ms: Final = self.looked.now_ms
         #: Nothing may be answered from it.
         self.older: Final = older
         coverage = self.looked.coverage
@@ -264,11 +289,11 @@ class _PartitionSeen:
 
     def best(self, index: int) -> Best | None:
         """Return the best event of a task, if it may be shown."""
-        raw = self.looked.values[index]
+        raw = self._values[index]
         if raw is None or self.older:
             return None
-        best = unpack(raw).summary.best
-        return best if best is not None and best.expires_ms > self.looked.now_ms else None
+        best = unpack_best(raw)
+        return best if best is not None and best.expires_ms > self._now_ms else None
 
     def _why_not_all(self, highest: int, *, evicting: bool) -> str:
         """Say what the view does not cover, with the way to mend it; empty when it covers everything."""

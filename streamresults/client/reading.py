@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from threading import current_thread
 from typing import TYPE_CHECKING, Final
 
 from streamresults.client.answers import delivered_summary, state_of
 from streamresults.client.decisions import AfterRecord, after_record
 from streamresults.client.result import Basis
+from streamresults.client.turn import Turn
 from streamresults.client.waiter import Answer, Phase
 from streamresults.errors import StreamResultsError
 
@@ -16,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from streamresults.client.threads import Threads
+    from streamresults.client.turn import Bell
     from streamresults.client.waiter import Waiter, Watch
     from streamresults.client.waits import Waits
+    from streamresults.deadline import Deadline
     from streamresults.events.codec import Codec
     from streamresults.events.fold import Summary
     from streamresults.topic.base import Polled, Record, TopicReader
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("streamresults.waiter")
 #: Seconds that the reader's poll blocks; an assignment wakes it earlier.
 _POLL: Final = 0.1
+#: Seconds that a poll blocks while somebody asks for the turn, or has it. Shorter polls an idle topic more often;
+#: longer delays the turn, and the end of a wait that came from elsewhere than the topic.
+_POLL_OF_TURN: Final = 0.01
 #: Seconds without another question for a schema after one that found nothing. Shorter lets broken records hold up the
 #: waits for good ones, larger makes a wait miss the first record of a release whose schema has just been written.
 _SCHEMA_PAUSE: Final = 1.0
@@ -56,6 +63,8 @@ class Reader:
         self._no_schema_until = 0.0
         self._bytes_read = 0
         self._rate_window = (time.monotonic(), 0)
+        #: Whose turn it is to poll.
+        self.turn: Final = Turn(lambda: waits.closed)
         #: Bytes a second that are read.
         self.traffic = 0.0
 
@@ -93,6 +102,32 @@ class Reader:
         if self.connection is not None:
             self.connection.wake()
 
+    def ask_for_turn(self, waiter: Waiter, bell: Bell) -> None:
+        """Have a thread that is about to block poll by itself once it sleeps, if nobody else waits. Takes the lock."""
+        connection = self.connection
+        if connection is None or not waiter.through_topic:
+            return
+        with self._waits.lock:
+            alone = self._waits.is_alone(waiter)
+        if alone and self.turn.ask(bell, lambda: waiter.phase is Phase.ASLEEP):
+            connection.wake()
+
+    def poll_for(self, waiter: Waiter, bell: Bell, deadline: Deadline) -> bool:
+        """Poll in the turn that was lent while a wait sleeps, until its time; tell whether the turn is still there."""
+        connection = self.connection
+        try:
+            while waiter.phase is Phase.ASLEEP and not deadline.passed() and connection is not None:
+                self._dispatch(connection.poll(deadline.remaining(_POLL_OF_TURN)))
+        except BaseException as exc:
+            self.turn.leave(bell, exc)  # whose turn it is then starts the reader again
+            if not isinstance(exc, Exception):
+                raise
+            return False
+        if waiter.phase is Phase.ASLEEP:
+            return True
+        self.turn.leave(bell)
+        return False
+
     def close(self) -> None:
         """Release the connection; the threads have ended."""
         if self.connection is not None:
@@ -103,11 +138,12 @@ class Reader:
     def _read_forever(self) -> None:
         reader = self.connection
         assert reader is not None
+        self.turn.owner = current_thread()
         while not self._waits.closed:
             try:
-                polled = reader.poll(_POLL)
-                self._dispatch(polled)
-            except Exception as exc:  # noqa: BLE001 -- whatever a record or the client library does, waits must go on
+                self._dispatch(reader.poll(_POLL_OF_TURN if self.turn.is_asked_for else _POLL))
+                self.turn.lend()
+            except BaseException as exc:  # noqa: BLE001 -- whatever a record or the client library does, waits must go on
                 if self._waits.closed:
                     return
                 _log.warning(

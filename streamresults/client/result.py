@@ -17,13 +17,16 @@ from streamresults.errors import (
     UnknownTask,
 )
 from streamresults.events import states
+from streamresults.events.heads import read_group
 from streamresults.events.limits import LIMITS
-from streamresults.events.payloads import check_accepted
-from streamresults.events.remote_frames import attach
+from streamresults.events.payloads import check_accepted, check_plain
+from streamresults.events.remote_frames import Raisable
 from streamresults.events.revive import revive
 from streamresults.payload_store.bodies import Unpacking
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from streamresults.events.allowlist import ExceptionAllowlist
     from streamresults.events.codec import Codec
     from streamresults.events.event import Event, Payload, Position, Prefix
@@ -113,10 +116,10 @@ class Result(Metadata):
         self._value: Final = value
         self._decoding = decoding
         # Filled in when they are first asked for. Two threads may both decode, and find the same.
-        self._head: tuple[Prefix, Payload] | None = None
+        self._head: tuple[Prefix, Payload, int] | None = None
         self._event: Event | None = None
         self._result: object = _UNREAD
-        self._exception: BaseException | None = None
+        self._exception: Raisable | None = None
 
     def among_homes(self, *, mark: Mark | None, as_of: float | None, uncovered: str) -> Result:
         """Return the same, as what stands for a task that has several homes; the arguments speak of all of them."""
@@ -156,12 +159,14 @@ class Result(Metadata):
         """Whether reading it asks no service: its schema is known, and its payload is not kept outside of the log."""
         if self._value is None:
             return True
+        if self._head is not None:
+            return self._head[1].reference is None
         try:
             return self.has_schema and self._decoded_head()[1].reference is None
         except RecordError:
             return True  # what is broken is found to be so without asking anybody
 
-    def _decoded_head(self) -> tuple[Prefix, Payload]:
+    def _decoded_head(self) -> tuple[Prefix, Payload, int]:
         if self._head is None:
             self._head = self._decoding.codec.decode_head(self._bytes())
         return self._head
@@ -171,9 +176,27 @@ class Result(Metadata):
             raise self._missing()
         return self._value
 
+    def place_among(self, groups: Mapping[bytes, str]) -> tuple[str, int] | None:
+        """
+        Return the id of the group that its event names, and its index there; ``None`` where it is none of these.
+
+        Args:
+            groups: Their ids, by the bytes of these.
+        """
+        value, behind = self._bytes(), (self._head or self._decoded_head())[2]
+        found = read_group(value, behind) if behind >= 0 else None
+        if found is None:
+            if not any(name in value for name in groups):
+                return None  # decoding a whole event takes many times as long as looking for a name in it
+            found = self.event.group_id.encode(), self.event.group_index
+        group_id = groups.get(found[0])
+        return (group_id, found[1]) if group_id is not None and found[1] >= 0 else None
+
     @property
     def prefix(self) -> Prefix:
         """The fields that every version of the schema begins with."""
+        if self._head is not None:
+            return self._head[0]
         try:
             return self._decoded_head()[0]  # one decoding serves state and result
         except (RecordError, ServiceUnavailable):
@@ -194,7 +217,10 @@ class Result(Metadata):
     @property
     def ready(self) -> bool:
         """Whether nothing more will come."""
-        return self.found and states.is_terminal(self.state, terminal=self.prefix.terminal)
+        if self._value is None:
+            return False
+        prefix = self.prefix if self._head is None else self._head[0]
+        return states.is_terminal(prefix.state, terminal=prefix.terminal)
 
     @property
     def successful(self) -> bool:
@@ -207,8 +233,8 @@ class Result(Metadata):
         The decoded payload, ``None`` when there is none; of a failed task its exception.
 
         Raises:
-            ContentTypeRefused, PayloadNotDecodable, PayloadTooLarge, PayloadMissing, PayloadStoreUnavailable: See
-                their names.
+            ContentTypeRefused, PayloadEncrypted, PayloadNotDecodable, PayloadTooLarge, PayloadMissing,
+                PayloadStoreUnavailable: See their names.
         """
         if self._result is _UNREAD:
             self._result = self.exception if self.state in states.EXCEPTION else self._payload()
@@ -216,10 +242,18 @@ class Result(Metadata):
 
     @property
     def exception(self) -> BaseException | None:
-        """The exception of a state that carries one: the real class if it is allowed, else a RemoteTaskError."""
+        """
+        The exception of a state that carries one: the real class if it is allowed, else a RemoteTaskError.
+
+        It has the remote frames: who raises it shows them behind the local ones.
+        """
+        found = self._raisable()
+        return None if found is None else found.exception
+
+    def _raisable(self) -> Raisable | None:
         if self._exception is None and self.state in states.EXCEPTION:
             event = self.event
-            self._exception = revive(
+            revived = revive(
                 event.exception,
                 event.traceback,
                 self._decoding.allowlist,
@@ -227,6 +261,7 @@ class Result(Metadata):
                 accept=self._decoding.accept,
                 limits=self._decoding.limits,
             )
+            self._exception = Raisable(revived, event.exception, self._decoding.limits)
         return self._exception
 
     @property
@@ -245,6 +280,10 @@ class Result(Metadata):
             NotYetCovered: It was not found, and the view does not cover the whole log.
             UnknownTask: It was not found; authoritative when the lookup was fresh.
         """
+        if self._value is not None and self.prefix.state == states.SUCCESS:  # what most are, by the shortest way
+            if self._result is _UNREAD:
+                self._result = self._payload()
+            return self._result
         if self.ready:
             return self._outcome()
         if self.mark is not None:
@@ -270,22 +309,43 @@ class Result(Metadata):
         return self.value()
 
     def _outcome(self) -> object:
-        if self.state in states.PROPAGATE:
-            raise attach(self.exception or RemoteTaskError("unknown"), self.event.exception)
+        state = self.state
+        if state in states.PROPAGATE:
+            found = self._raisable()
+            raise RemoteTaskError("unknown") if found is None else found.afresh()
         payload = self._decoded_head()[1]
-        if self.state != states.SUCCESS and payload.body is None and payload.reference is None:
-            msg = f"task {self.task_id!r} ended as {self.state}, without a result"
-            raise NoResult(msg, task_id=self.task_id, state=self.state)
+        if state != states.SUCCESS and payload.body is None and payload.reference is None:
+            msg = f"task {self.task_id!r} ended as {state}, without a result"
+            raise NoResult(msg, task_id=self.task_id, state=state)
         return self.result
+
+    def encoded(self) -> tuple[str, bytes | None]:
+        """
+        Return the payload's content type and its bytes as their serializer made them; no bytes without a payload.
+
+        For whoever decodes by rules of his own: the content type has not been checked.
+
+        Raises:
+            PayloadEncrypted, PayloadNotDecodable, PayloadTooLarge, PayloadMissing, PayloadStoreUnavailable: See their
+                names.
+        """
+        payload = self._decoded_head()[1]
+        check_plain(payload)
+        return payload.content_type, self._decoding.bodies.body(payload)
 
     def _payload(self) -> object:
         payload = self._decoded_head()[1]
-        if payload.body is None and payload.reference is None:
+        body, content_type = payload.body, payload.content_type
+        if body is None and payload.reference is None:
             return None
         decoding = self._decoding
-        check_accepted(payload.content_type, decoding.accept)  # before anything is fetched or decompressed for it
-        body = decoding.bodies.body(payload)
-        return None if body is None else decoding.serializers.decode(payload.content_type, body)
+        if payload.key_id:
+            check_plain(payload)
+        if content_type not in decoding.accept:  # before anything is fetched or decompressed for it
+            check_accepted(content_type, decoding.accept)
+        if payload.content_encoding or payload.reference is not None:
+            body = decoding.bodies.body(payload)
+        return None if body is None else decoding.serializers.decode(content_type, body)
 
     def _missing(self) -> UnknownTask | NotYetCovered:
         if self.basis is Basis.FULL:

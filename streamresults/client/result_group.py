@@ -13,10 +13,11 @@ from streamresults.events import states
 from streamresults.events.event import GROUP_PREFIX, Event, Position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from streamresults.client.client import Client
     from streamresults.client.handle import ResultHandle
+    from streamresults.client.picking import Places
     from streamresults.deadline import Deadline, OptionalTimeout
 
 
@@ -24,7 +25,9 @@ class ResultGroup(ResultSet):
     """
     Tasks and groups of them under an id; made by :meth:`Client.group` and :meth:`Client.restore_group`.
 
-    Its order is that of its members, whatever the order in which they end.
+    Its order is that of its members, whatever the order in which they end. Members whose events name this group and
+    their index in it stand in the order of these instead, where such members stand: one that replaces another, and was
+    appended, has its place.
     """
 
     def __init__(self, client: Client, group_id: str, members: Iterable[str | ResultHandle | ResultSet] = ()) -> None:
@@ -39,6 +42,22 @@ class ResultGroup(ResultSet):
     def key(self) -> str:
         """Its id among those of tasks."""
         return GROUP_PREFIX + self.group_id
+
+    def group_ids(self) -> dict[bytes, str]:
+        """Return its own id and those of groups in it."""
+        return {self.group_id.encode(): self.group_id, **super().group_ids()}
+
+    def _sorted(self, places: Places) -> Sequence[ResultHandle | ResultSet]:
+        members = list(self._members)
+        indexes: dict[int, int] = {}
+        for at, member in enumerate(members if places else ()):
+            place = None if isinstance(member, ResultSet) else places.get(member.task_id)
+            if place is not None and place[0] == self.group_id:
+                indexes[at] = place[1]
+        ordered = [members[at] for at in sorted(indexes, key=indexes.__getitem__)]
+        for at, member in zip(indexes, ordered, strict=True):
+            members[at] = member
+        return members
 
     def save(self, timeout: OptionalTimeout = NOT_STATED) -> Position:
         """

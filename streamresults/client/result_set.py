@@ -1,112 +1,35 @@
-"""Many tasks as one thing: counted in one round trip, joined in their order, or taken as they end."""
+"""Many tasks as one thing: joined in their order, or taken as they end."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from streamresults.client.counting import Counting
 from streamresults.client.joining import Joining
-from streamresults.client.members import Members
+from streamresults.client.picking import Everything, First, FirstException, FirstSuccess, Values
 from streamresults.client.unfetched import UnfetchedResult
-from streamresults.deadline import ANSWER, NOT_STATED, Deadline
-from streamresults.errors import StreamResultsError
-from streamresults.events import states
+from streamresults.deadline import NOT_STATED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from streamresults.client.handle import ResultHandle
+    from streamresults.client.joining import Ended
     from streamresults.client.options import Via
+    from streamresults.client.picking import Picking, Places
     from streamresults.client.result import Result
-    from streamresults.deadline import OptionalTimeout
+    from streamresults.deadline import Deadline, OptionalTimeout
+
+T = TypeVar("T")
 
 
-class Counts(NamedTuple):
-    """How far the tasks of a set are; each task counts once, however often it is a member."""
-
-    total: int
-    #: Those that have ended, however.
-    ready: int
-    successful: int
-    #: Those that ended with FAILURE.
-    failed: int
-
-    @property
-    def waiting(self) -> int:
-        """Those that have not ended, as far as the view knows."""
-        return self.total - self.ready
-
-    @property
-    def completed(self) -> int:
-        """The same as ``ready``."""
-        return self.ready
-
-
-class ResultSet(Members):
+class ResultSet(Counting):
     """
     Tasks and sets of them, in an order; made by :meth:`Client.results`. Changing it is not thread-safe, reading it is.
 
     A task may be a member twice; it is asked for once. What hangs in nested sets belongs to the whole.
     """
-
-    # -- counting ---------------------------------------------------------------------------------------------------
-
-    def counts(self) -> Counts:
-        """
-        Count in one round trip, whatever the size; tasks that are kept already are not asked for.
-
-        Raises:
-            StoreUnavailable, ClientClosed: See their names.
-        """
-        handles = self.handles()
-        known = [kept for handle in handles.values() if (kept := handle._known()) is not None]  # noqa: SLF001
-        kept_ids = {kept.task_id for kept in known}
-        known += self._look([task_id for task_id in handles if task_id not in kept_ids])
-        ready = [one for one in known if one.ready]
-        successful = failed = 0
-        for one in ready:
-            state = _state(one)
-            successful += state == states.SUCCESS
-            failed += state == states.FAILURE
-        return Counts(len(handles), len(ready), successful, failed)
-
-    def _look(self, task_ids: list[str]) -> list[Result]:
-        client = self._client
-        client._check_open("")  # noqa: SLF001
-        if not task_ids:
-            return []
-        lookups = client._lookups  # noqa: SLF001
-        found = lookups.look_in_view(task_ids, client._whereabouts.find(Deadline(ANSWER)))  # noqa: SLF001
-        # Only the record says of an end that is no SUCCESS which one it is.
-        unclear = [
-            one for one in found if isinstance(one, UnfetchedResult) and one.ready and not one.successful_by_rank
-        ]
-        if unclear:
-            whole: list[Result] = list(unclear)
-            lookups.fetch(whole, Deadline(ANSWER))
-            found = [one for one in found if one not in unclear] + whole
-        return found
-
-    @property
-    def ready(self) -> bool:
-        """Whether every task has ended; true of no tasks."""
-        counts = self.counts()
-        return counts.ready == counts.total
-
-    @property
-    def successful(self) -> bool:
-        """Whether every task has ended with SUCCESS; true of no tasks."""
-        counts = self.counts()
-        return counts.successful == counts.total
-
-    @property
-    def failed(self) -> bool:
-        """Whether any task has ended with FAILURE."""
-        return self.counts().failed > 0
-
-    @property
-    def waiting(self) -> bool:
-        """Whether any task has not ended."""
-        return self.counts().waiting > 0
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
@@ -132,14 +55,7 @@ class ResultSet(Members):
             BaseException: What a task raised.
             ClientClosed, WaitRefused: See their names.
         """
-        values: dict[str, object] = {}
-        order = {task_id: index for index, task_id in enumerate(self.handles())}
-        for ended in self._ends(via, self._client._deadline(timeout)):  # noqa: SLF001
-            for task_id, found in sorted(ended, key=lambda one: order[one[0]]) if propagate else ended:
-                values[task_id] = value = _value(found, propagate=propagate)
-                if callback is not None:
-                    callback(task_id, value)
-        return self._in_order(values)
+        return self._pick(Values(self, propagate=propagate, callback=callback), timeout, via)
 
     get = join
 
@@ -152,7 +68,7 @@ class ResultSet(Members):
         Raises:
             WaitTimeout, ClientClosed, WaitRefused: As :meth:`join` does.
         """
-        return self._in_order(dict(self.ends(timeout, via=via)))
+        return self._pick(Everything(self), timeout, via)
 
     def ends(
         self, timeout: OptionalTimeout = NOT_STATED, *, via: Via = "auto"
@@ -163,8 +79,9 @@ class ResultSet(Members):
         Raises:
             WaitTimeout, ClientClosed, WaitRefused: As :meth:`join` does.
         """
-        for ended in self._ends(via, self._client._deadline(timeout)):  # noqa: SLF001
-            yield from ended
+        with closing(self._ends(via, self._client._deadline(timeout))) as ends:  # noqa: SLF001
+            for ended in ends:
+                yield from ended
 
     def as_completed(self, timeout: OptionalTimeout = NOT_STATED, *, via: Via = "auto") -> Iterator[ResultHandle]:
         """
@@ -185,9 +102,7 @@ class ResultSet(Members):
             WaitTimeout, ClientClosed, WaitRefused: As :meth:`join` does.
             ValueError: The set has no tasks.
         """
-        for handle in self.as_completed(timeout, via=via):
-            return handle
-        raise ValueError("the set has no tasks: there is no first one")
+        return self._pick(First(self.handles()), timeout, via)
 
     def any(self, timeout: OptionalTimeout = NOT_STATED, *, via: Via = "auto") -> ResultHandle:
         """
@@ -198,16 +113,7 @@ class ResultSet(Members):
             WaitTimeout, ClientClosed, WaitRefused: As :meth:`join` does.
             ValueError: The set has no tasks.
         """
-        last: object = None
-        for task_id, found in self.ends(timeout, via=via):
-            if not isinstance(found, Exception) and found.state == states.SUCCESS:
-                return self.handles()[task_id]
-            last = found
-        if last is None:
-            raise ValueError("the set has no tasks: none of them can succeed")
-        _value(last, propagate=True)
-        msg = f"all tasks have ended, and none with {states.SUCCESS}"
-        raise ValueError(msg)
+        return self._pick(FirstSuccess(self.handles()), timeout, via)
 
     def first_exception(self, timeout: OptionalTimeout = NOT_STATED, *, via: Via = "auto") -> ResultHandle | None:
         """
@@ -216,35 +122,51 @@ class ResultSet(Members):
         Raises:
             WaitTimeout, ClientClosed, WaitRefused: As :meth:`join` does.
         """
-        for task_id, found in self.ends(timeout, via=via):
-            if isinstance(found, Exception) or found.state in states.PROPAGATE:
-                return self.handles()[task_id]
-        return None
+        return self._pick(FirstException(self.handles()), timeout, via)
 
-    def _ends(self, via: Via, deadline: Deadline) -> Iterator[list[tuple[str, Result | Exception]]]:
+    def _pick(self, picking: Picking[T], timeout: OptionalTimeout, via: Via) -> T:
+        with closing(self._ends(via, self._client._deadline(timeout))) as ends:  # noqa: SLF001
+            for ended in ends:
+                if picking.take(picking.read(ended)):
+                    break
+        return picking.picked()
+
+    def _ends(self, via: Via, deadline: Deadline) -> Generator[list[Ended], None, None]:
         """Give what ends, and let the handles keep it."""
         handles = self.handles()
-        kept = [(task_id, found) for task_id, handle in handles.items() if (found := handle._known()) is not None]  # noqa: SLF001
+        kept, left = kept_ends(handles)
         if kept:
-            yield list(kept)
-        have = {task_id for task_id, _ in kept}
-        left = [task_id for task_id in handles if task_id not in have]
-        if not left:
-            return
-        joining = Joining(self._client, left, via, deadline)
-        for ended in joining.ends():
-            for task_id, end in ended:
-                if not isinstance(end, Exception) and type(end) is not UnfetchedResult:
-                    handles[task_id]._keep(end)  # noqa: SLF001
-            yield ended
+            yield kept
+        if left:
+            with closing(Joining(self._client, left, via, deadline).ends()) as ends:
+                for ended in ends:
+                    keep_ends(handles, ended)
+                    yield ended
 
-    def _in_order(self, values: dict[str, object]) -> list[Any]:
+    # -- for every face of a set --------------------------------------------------------------------------------------
+
+    def group_ids(self) -> dict[bytes, str]:
+        """Return the ids of the groups that this consists of, by their bytes; empty where order needs none."""
+        found: dict[bytes, str] = {}
+        for member in self._members:
+            if isinstance(member, ResultSet):
+                found.update(member.group_ids())
+        return found
+
+    def in_order(self, values: Mapping[str, object], places: Places) -> list[Any]:
+        """
+        Return values in the order of the members, lists for nested sets.
+
+        Args:
+            places: The groups that events name as theirs, and the indexes in them.
+        """
         return [
-            member._in_order(values)  # noqa: SLF001 -- it is one of us
-            if isinstance(member, ResultSet)
-            else values[member.task_id]
-            for member in self._members
+            member.in_order(values, places) if isinstance(member, ResultSet) else values[member.task_id]
+            for member in self._sorted(places)
         ]
+
+    def _sorted(self, places: Places) -> Sequence[ResultHandle | ResultSet]:  # noqa: ARG002 -- groups go by it
+        return self._members
 
     def forget(self, timeout: OptionalTimeout = NOT_STATED) -> None:
         """
@@ -258,23 +180,21 @@ class ResultSet(Members):
             handle.forget(deadline.remaining())
 
 
-def _state(result: Result) -> str:
-    try:
-        return result.state
-    except StreamResultsError:
-        return ""  # broken, or not to be had: it has ended, and nobody knows how
+def kept_ends(handles: Mapping[str, ResultHandle]) -> tuple[list[Ended], list[str]]:
+    """Return the ends that handles have seen already, and the ids of all other tasks. Asks nobody."""
+    kept: list[Ended] = []
+    left = []
+    for task_id, handle in handles.items():
+        found = handle._known()  # noqa: SLF001
+        if found is None:
+            left.append(task_id)
+        else:
+            kept.append((task_id, found))
+    return kept, left
 
 
-def _value(found: object, *, propagate: bool) -> object:
-    """Return the value of what has ended; an exception is raised or returned."""
-    if isinstance(found, Exception):
-        if propagate:
-            raise found
-        return found
-    result: Any = found
-    if propagate:
-        return result.value()
-    try:
-        return result.value_or_exception()
-    except StreamResultsError as exc:
-        return exc
+def keep_ends(handles: Mapping[str, ResultHandle], ended: Sequence[Ended]) -> None:
+    """Let handles keep the ends that have come."""
+    for task_id, end in ended:
+        if not isinstance(end, Exception) and type(end) is not UnfetchedResult:
+            handles[task_id]._keep(end)  # noqa: SLF001

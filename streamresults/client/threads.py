@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from threading import Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_log: Final = logging.getLogger("streamresults.waiter")
+#: Seconds before a thread that was killed goes on. Shorter fills the log where it is killed again and again.
+_PAUSE: Final = 0.1
 
 
 class Threads:
@@ -20,8 +27,9 @@ class Threads:
         """Start a thread, unless it was started before."""
         with self._lock:
             if name not in self._threads:
-                self._threads[name] = Thread(target=target, name=f"streamresults-{name}", daemon=True)
-                self._threads[name].start()
+                thread = Thread(target=_run, args=(name, target), name=f"streamresults-{name}", daemon=True)
+                self._threads[name] = thread
+                thread.start()
 
     def join(self) -> None:
         """Block until every thread has ended, but for the one that calls."""
@@ -30,3 +38,15 @@ class Threads:
         for thread in threads:
             if thread is not current_thread():
                 thread.join()
+
+
+def _run(name: str, target: Callable[[], None]) -> None:
+    """Do a thread's work until that is done, though it be killed: nobody else would do it."""
+    while True:
+        try:
+            target()
+        except BaseException:  # noqa: BLE001 -- those who wait for it must not hang
+            _log.critical("the %s was killed and begins again", name, exc_info=True, extra={"action": "thread_killed"})
+            time.sleep(_PAUSE)
+        else:
+            return

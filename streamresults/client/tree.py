@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from streamresults.client.snapshots import Snapshots
-from streamresults.errors import NotYetCovered, UnknownTask, WaitTimeout
+from streamresults.errors import NotYetCovered, StreamResultsError, UnknownTask, WaitTimeout
 from streamresults.events.event import GROUP_PREFIX
 
 if TYPE_CHECKING:
@@ -46,15 +46,59 @@ class Graph:
         """Who called whom."""
         return [(node.below, node.result.task_id) for node in self.nodes if node.below]
 
+    def members_of(self, group_id: str) -> tuple[str, ...]:
+        """
+        Return the tasks of this tree whose events name a group, in the order of their indexes in it.
+
+        For a group that was never saved: ``client.group(group_id, graph.members_of(group_id))``. Where several have one
+        index, as one was replaced, the one stands there whose event happened last. Tasks without an index come last.
+        """
+        by_index: dict[int, Result] = {}
+        without = []
+        for node in self.nodes:
+            index = _index_in(node.result, group_id)
+            if index is None:
+                continue
+            before = by_index.get(index)
+            if index < 0:
+                without.append(node.result.task_id)
+            elif before is None or before.event.occurred_at_us <= node.result.event.occurred_at_us:
+                by_index[index] = node.result
+        return (*(by_index[index].task_id for index in sorted(by_index)), *without)
+
     def to_dot(self) -> str:
         """Return the tree in Graphviz's language: a node for each task, with its state."""
         lines = ["digraph tasks {"]
         for node in self.nodes:
             result = node.result
-            label = "\\n".join(_quoted(part) for part in (result.name, result.task_id, result.state) if part)
-            lines.append(f'  "{_quoted(result.task_id)}" [label="{label}"];')
+            lines.append(f'  "{_quoted(result.task_id)}" [label="{_label(result)}"];')
         lines += [f'  "{_quoted(caller)}" -> "{_quoted(called)}";' for caller, called in self.edges]
         return "\n".join([*lines, "}"])
+
+
+def _index_in(result: Result, group_id: str) -> int | None:
+    """Return a task's index in a group, -1 where its event says none; ``None`` where it is not of that group."""
+    try:
+        event = result.event if result.found else None
+    except StreamResultsError:
+        return None
+    return event.group_index if event is not None and event.group_id == group_id else None
+
+
+def _children_of(result: Result) -> tuple[str, ...]:
+    """Return what a task called; nothing of one that is broken, which breaks nobody else."""
+    try:
+        return result.child_ids
+    except StreamResultsError:
+        return ()
+
+
+def _label(result: Result) -> str:
+    try:
+        parts = (result.name, result.task_id, result.state)
+    except StreamResultsError as exc:
+        parts = (result.task_id, f"unreadable: {type(exc).__name__}", "")
+    return "\\n".join(_quoted(part) for part in parts if part)
 
 
 def _quoted(text: str) -> str:
@@ -74,15 +118,31 @@ def read_tree(client: Client, task_id: str) -> Graph:
     depth = 0
     while level and len(nodes) < TREE_MAX:
         found = client.lookup_many([one for one, _ in level])
-        nodes += [Node(result, depth, below) for result, (_, below) in zip(found, level, strict=True)]
+        reached = _by_index([Node(result, depth, below) for result, (_, below) in zip(found, level, strict=True)])
+        nodes += reached
         level = []
-        for result in found:
-            for child in result.child_ids:
+        for node in reached:
+            for child in _children_of(node.result):
                 if child not in seen:
                     seen.add(child)
-                    level.append((child, result.task_id))
+                    level.append((child, node.result.task_id))
         depth += 1
     return Graph(nodes)
+
+
+def _by_index(level: list[Node]) -> list[Node]:
+    """Return a level's nodes: below a group, members that say which index they have in it stand in that order."""
+    slots: dict[str, dict[int, int]] = {}
+    for at, node in enumerate(level):
+        if node.below.startswith(GROUP_PREFIX):
+            index = _index_in(node.result, node.below.removeprefix(GROUP_PREFIX))
+            if index is not None and index >= 0:
+                slots.setdefault(node.below, {})[at] = index
+    ordered = list(level)
+    for indexes in slots.values():
+        for at, which in zip(indexes, sorted(indexes, key=lambda at: indexes[at]), strict=True):
+            ordered[at] = level[which]
+    return ordered
 
 
 class Kin(Snapshots):

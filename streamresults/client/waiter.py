@@ -38,6 +38,8 @@ class Phase(Enum):
     ASLEEP = "asleep"
     #: It waits in several partitions: each part is a wait of its own, see ``homes.py``.
     SPLIT = "split"
+    #: Ended; its value stands in the log alone and is fetched, see ``late_values.py``.
+    FETCHING = "fetching"
     #: Answered, or given up.
     OVER = "over"
 

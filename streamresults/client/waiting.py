@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from threading import Lock
 from typing import TYPE_CHECKING, Final, Unpack
 
 from streamresults.client.attended import wait_attended
@@ -12,6 +11,8 @@ from streamresults.client.connected import check_id, within
 from streamresults.client.looking_up import LookingUp
 from streamresults.client.result import Result
 from streamresults.client.task_events import Following
+from streamresults.client.turn import Bell
+from streamresults.client.waiter import Phase
 from streamresults.deadline import ANSWER, NOT_STATED, Deadline, OptionalTimeout
 from streamresults.errors import ConfigurationError, TopicUnavailable, WaitTimeout
 from streamresults.events import states
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from streamresults.client.callbacks import Registration
     from streamresults.client.engine import Engine
     from streamresults.client.options import Via, WaitOptions
+    from streamresults.client.reading import Reader
     from streamresults.client.waiter import Answer, Waiter
     from streamresults.client.whereabouts import Place
 
@@ -98,13 +100,12 @@ class Waiting(LookingUp, Following):
         if deadline.total == 0:
             return self._look_once(task_id)
         place, engine = self._entrance(task_id, within(deadline))
-        done = Lock()  # held until the wait is over: waking by it takes a third of the time that an Event takes
-        done.acquire()
+        bell = Bell()
         partition = self._whereabouts.partition_of(task_id, place)
         through_topic, spent = self._through_topic(via, engine), deadline.elapsed()
-        waiter = engine.submit(task_id, partition, done.release, through_topic=through_topic, spent=spent)
+        waiter = engine.submit(task_id, partition, bell.over, through_topic=through_topic, spent=spent)
         try:
-            self._block(waiter, done, deadline)
+            self._block(waiter, bell, deadline, engine.reader)
         except BaseException:
             engine.give_up(waiter)
             raise
@@ -149,14 +150,17 @@ class Waiting(LookingUp, Following):
                 self._callbacks = callbacks
             return callbacks
 
-    def _block(self, waiter: Waiter, done: Lock, deadline: Deadline) -> None:
-        while not done.acquire(timeout=deadline.remaining(_REMIND)) and not deadline.passed():
-            _log.info(
-                "still waiting for task %s after %.0f s",
-                waiter.task_id,
-                deadline.elapsed(),
-                extra={"action": "waiting"},
-            )
+    def _block(self, waiter: Waiter, bell: Bell, deadline: Deadline, reader: Reader) -> None:
+        reader.ask_for_turn(waiter, bell)
+        polls = False
+        try:
+            while waiter.phase is not Phase.OVER and not deadline.passed():
+                minute = Deadline(deadline.remaining(_REMIND))
+                polls = reader.poll_for(waiter, bell, minute) if polls else bell.wait(minute.remaining(_REMIND)) is True
+                if minute.passed() and not deadline.passed():
+                    _remind(waiter, deadline)
+        finally:
+            reader.turn.leave(bell)
 
     def _look_once(self, task_id: str) -> Result:
         self._check_open(task_id)
@@ -220,3 +224,7 @@ class Waiting(LookingUp, Following):
             mark=answer.mark,
             as_of=answer.as_of,
         )
+
+
+def _remind(waiter: Waiter, deadline: Deadline) -> None:
+    _log.info("still waiting for task %s after %.0f s", waiter.task_id, deadline.elapsed(), extra={"action": "waiting"})

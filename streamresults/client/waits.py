@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from contextlib import contextmanager
+from itertools import islice
 from threading import Condition
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 _IDLE_AFTER: Final = 60.0
 #: Seconds until a service that failed is asked again.
 _RETRY: Final = 0.25
+#: Safety re-reads of waits through the view: so many in one look, and so many a second. More load Redis with questions
+#: to which messages are the usual answer: these take some 2 % of its time. Fewer leave a wait whose message was lost
+#: waiting for longer: with 100 000 waits each is read again every 20 s.
+REREADS_AT_ONCE: Final = 500
+REREADS_A_SECOND: Final = 5000.0
 #: Waits that came during one look from which on more are expected, and seconds for which these are gathered before the
 #: next look. Fewer, or longer, delay ordinary waits; more, or shorter, ask the view a hundred times for ten thousand.
 _BURST: Final = 100
@@ -43,8 +49,14 @@ class Waits:
         self.new: Final[deque[Waiter]] = deque()
         #: Who wants a look at values now.
         self.wanted: Final[dict[Waiter, None]] = {}
-        #: Waits through the view by the time of their next safety re-read: the interval is one, so this is a queue.
-        self.rereads: Final[deque[tuple[float, Waiter]]] = deque()
+        #: Waits through the view with the time of their next safety re-read: the interval is one, so this is a queue.
+        self.rereads: Final[dict[Waiter, float]] = {}
+        #: When the next safety re-reads may be wanted, however many are due.
+        self._reread_at = 0.0
+        #: Waits that have ended with a value that stands in the log alone, and are not told before it is fetched.
+        self.unfetched: Final[dict[Waiter, Answer]] = {}
+        #: Has these values fetched; ``None`` in a process that cannot. Called under the lock, must not block.
+        self.fetch_unread: Callable[[], None] | None = None
         #: Waits that came since the looker asked last what there is to do.
         self._came = 0
         self.closed = False
@@ -71,7 +83,13 @@ class Waits:
             self.new.append(waiter)
 
     def over(self, waiter: Waiter, answer: Answer) -> None:
-        """End a wait with its answer; the lock is held."""
+        """End a wait with its answer, once that is whole; the lock is held."""
+        if answer.value is None and answer.offset >= 0 and self.fetch_unread is not None:
+            self.strike_out(waiter)
+            waiter.phase = Phase.FETCHING
+            self.unfetched[waiter] = answer
+            self.fetch_unread()
+            return
         waiter.finish(answer)  # first: the thread that it wakes takes as long to run as what follows here
         self.strike_out(waiter)
 
@@ -85,9 +103,14 @@ class Waits:
         with self.lock:
             if waiter.phase is Phase.OVER:
                 return waiter.answer
+            answer = self.best_known(waiter)
             waiter.give_up()
             self.strike_out(waiter)
-            return waiter.delivered_answer()
+            return answer
+
+    def best_known(self, waiter: Waiter) -> Answer | None:
+        """Return the end that is known of a wait under way, its value perhaps not yet; the lock is held."""
+        return self.unfetched.get(waiter) or waiter.delivered_answer()
 
     def close(self) -> bool:
         """End every wait; ``False`` when that has happened before. Takes the lock."""
@@ -96,7 +119,7 @@ class Waits:
                 return False
             self.closed = True
             # Struck out as well: a thread that has not noticed yet must not send them back to step 1.
-            for waiter in self.everybody():
+            for waiter in [*self.everybody(), *self.unfetched]:
                 self.fail(waiter, ClientClosed("the client was closed", task_id=waiter.task_id))
             self.end_followers(lambda: ClientClosed("the client was closed", task_id=""))
             self.lock.notify_all()
@@ -108,6 +131,8 @@ class Waits:
         if watch is not None:
             watch.remove(waiter)
         self.wanted.pop(waiter, None)
+        self.rereads.pop(waiter, None)
+        self.unfetched.pop(waiter, None)
 
     @contextmanager
     def only_its_own(self, waiter: Waiter) -> Iterator[None]:
@@ -180,15 +205,24 @@ class Waits:
 
     def want_later(self, waiter: Waiter, seconds: float) -> None:
         """Want a look again in a while if it sleeps then; the lock is held."""
-        self.rereads.append((time.monotonic() + seconds, waiter))
+        self.rereads.pop(waiter, None)  # once, and behind the others
+        self.rereads[waiter] = time.monotonic() + seconds
 
     def want_due_rereads(self) -> None:
-        """Want the safety re-reads that are due; the lock is held."""
+        """Want the safety re-reads that are due, some at a time; the lock is held."""
         now = time.monotonic()
-        while self.rereads and self.rereads[0][0] <= now:
-            waiter = self.rereads.popleft()[1]
+        if now < self._reread_at:
+            return
+        due = [waiter for waiter, at in islice(self.rereads.items(), REREADS_AT_ONCE) if at <= now]
+        for waiter in due:
+            del self.rereads[waiter]
             if waiter.phase is Phase.ASLEEP:
                 self.want(waiter)
+        self._reread_at = now + len(due) / REREADS_A_SECOND
+
+    def reread_every(self, seconds: float) -> float:
+        """Return the seconds between two safety re-reads of a wait; more than was asked for where very many wait."""
+        return max(seconds, len(self.rereads) / REREADS_A_SECOND)
 
     def until_due(self) -> float | None:
         """
@@ -204,7 +238,7 @@ class Waits:
         # Nobody rings when the last waiter of a partition has gone, so those that are waited on are looked at as well.
         due += [(now if w.wanted else w.idle_since) + _IDLE_AFTER for w in self.watches.values() if w.is_read]
         if self.rereads:
-            due.append(self.rereads[0][0])
+            due.append(max(self._reread_at, next(iter(self.rereads.values()))))
         return max(0.0, min(due) - now) if due else None
 
     def unread(self) -> list[Watch]:
@@ -221,6 +255,13 @@ class Waits:
         """Return the partitions that are read and that nobody has waited on for a while; the lock is held."""
         now = time.monotonic()
         return [w for w in self.watches.values() if w.is_read and not w.wanted and now - w.idle_since >= _IDLE_AFTER]
+
+    def is_alone(self, waiter: Waiter) -> bool:
+        """Tell whether nobody else waits, nor follows a task; the lock is held."""
+        for watch in self.watches.values():
+            if watch.followers or len(watch.waiters) > 1 or (watch.waiters and waiter.key not in watch.waiters):
+                return False
+        return True
 
     # -- everybody --------------------------------------------------------------------------------------------------
 

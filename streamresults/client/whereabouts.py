@@ -232,7 +232,11 @@ class Whereabouts:
             if self._store is None or before is not None or isinstance(exc, TopicMissing):
                 raise
             # Without Kafka the view still answers, if it says for itself what it is a view of.
-            return self._by_view()
+            try:
+                return self._by_view()
+            except StoreUnavailable as other:
+                msg = f"{exc}. Nor can the view tell: {other}"
+                raise TopicUnavailable(msg) from exc
         namespace = self._namespace or about.cluster_id
         descriptor, trouble = self._descriptor(namespace)
         if descriptor is not None:

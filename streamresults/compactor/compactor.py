@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from streamresults.compactor.backfill import Backfill
     from streamresults.compactor.dead_letters import DeadLetters
     from streamresults.compactor.folding import FoldLimits
-    from streamresults.events.codec import Codec
+    from streamresults.events.summarize import Ranks
     from streamresults.store.base import Store
     from streamresults.topic.base import Record, TopicDescription, TopicGroup, TopicInspector, Watermarks
 
@@ -79,7 +79,7 @@ class Compactor:
         group: TopicGroup,
         inspector: TopicInspector,
         store: Store,
-        codec: Codec,
+        codec: Ranks,
         dead_letters: DeadLetters,
         partition_of: Callable[[bytes, int], int],
         options: CompactorOptions,

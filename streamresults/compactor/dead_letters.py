@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamresults.errors import AppendFailed, RecordTooLarge, TopicUnavailable
 from streamresults.store.base import Mark
+from streamresults.topic.headers import read_headers
 from streamresults.topic.sent import Sent, send
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class DeadLetters:
         key, value = letter.record.key(), letter.record.value()
         raw_key = key if isinstance(key, bytes) and cut < _CUT_ALL else b""
         raw_value = value if isinstance(value, bytes) else None
-        headers = [*(_original_headers(letter) if cut < _CUT_ALL else []), *self._own_headers(letter)]
+        headers = [*((read_headers(letter.record) or []) if cut < _CUT_ALL else []), *self._own_headers(letter)]
         if cut:
             raw_value = b""
             headers.append((HEADER_PREFIX + "value_left_in_place", b"true"))
@@ -138,10 +138,3 @@ class DeadLetters:
 
 def _place(record: Record) -> tuple[int, int]:
     return record.partition() or 0, record.offset() or 0
-
-
-def _original_headers(letter: Unreadable) -> Headers:
-    headers = letter.record.headers()
-    if headers is None:
-        return []
-    return list(headers.items()) if isinstance(headers, Mapping) else list(headers)

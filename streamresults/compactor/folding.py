@@ -11,11 +11,12 @@ from streamresults.events.codec import task_id_of
 from streamresults.events.fold import NEVER, Summary, combine
 from streamresults.events.summarize import summarize
 from streamresults.store.value import pack_entry
+from streamresults.topic.refused import RefusedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from streamresults.events.codec import Codec
+    from streamresults.events.summarize import Ranks
     from streamresults.topic.base import Record
 
 
@@ -34,7 +35,7 @@ class Unreadable(NamedTuple):
 
     record: Record
     error: RecordError
-    #: Whose key it has, ``None`` when the key is no task id.
+    #: Whose key it has, ``None`` when the key is no task id, or nobody knows who has written it there.
     task_id: str | None
     keep_until_ms: int
 
@@ -47,7 +48,7 @@ class Segment(NamedTuple):
     unreadable: list[Unreadable]
 
 
-def fold_records(records: Sequence[Record], codec: Codec, limits: FoldLimits) -> Iterator[Segment]:
+def fold_records(records: Sequence[Record], codec: Ranks, limits: FoldLimits) -> Iterator[Segment]:
     """
     Fold neighbouring records of one partition into segments, each small enough for one script, one by one.
 
@@ -90,8 +91,12 @@ def _segment(end: int, summaries: dict[str, Summary], unreadable: list[Unreadabl
 
 
 def _unreadable(record: Record, error: RecordError, limits: FoldLimits) -> Unreadable:
+    keep_until_ms = min(record.timestamp()[1] + limits.retention_ms, NEVER)
+    if isinstance(record, RefusedRecord):
+        # Of no task, whatever its key says: a mark beside the task would end the waits for it.
+        return Unreadable(record.original, record.error, None, keep_until_ms)
     try:
         task_id = task_id_of(record.key())
     except RecordError:
         task_id = None
-    return Unreadable(record, error, task_id, min(record.timestamp()[1] + limits.retention_ms, NEVER))
+    return Unreadable(record, error, task_id, keep_until_ms)

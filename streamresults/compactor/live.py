@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from streamresults.compactor.dead_letters import DeadLetters
     from streamresults.compactor.folding import FoldLimits
     from streamresults.compactor.placement import Placement
-    from streamresults.events.codec import Codec
+    from streamresults.events.summarize import Ranks
     from streamresults.store.base import BatchReply, View
     from streamresults.store.coverage import Coverage
     from streamresults.topic.base import Record, TopicGroup, TopicInspector, Watermarks
@@ -51,7 +51,7 @@ class LiveLanes:
         self,
         *,
         view: View,
-        codec: Codec,
+        codec: Ranks,
         inspector: TopicInspector,
         dead_letters: DeadLetters,
         limits: FoldLimits,

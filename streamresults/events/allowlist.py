@@ -15,13 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from streamresults.errors import ConfigurationError, StreamResultsError
 from streamresults.events.builtin_fields import BUILTIN_EXCEPTIONS
 from streamresults.events.decisions import NO_NAME, Decisions
+from streamresults.events.limits import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-#: Longest module or class name that is looked at. Shorter would refuse generated code's names; longer would let a
-#: record fill logs and metrics with a name.
-NAME_MAX: Final = 256
 
 #: Control flow of Python: raised in a client, these would stop a process, a generator or a task that is not theirs.
 #: Subclasses as well. Whatever is not an ``Exception`` is refused besides.
@@ -37,8 +34,6 @@ _CONTROL: Final = (
 #: In a client that is itself a task of such a framework they would steer that task.
 _CONTROL_NAMES: Final = frozenset(
     {
-        ("asyncio.exceptions", "CancelledError"),
-        ("concurrent.futures._base", "CancelledError"),
         ("celery.exceptions", "TaskPredicate"),
         ("celery.exceptions", "Ignore"),
         ("celery.exceptions", "Reject"),
@@ -55,6 +50,10 @@ _CONTROL_NAMES: Final = frozenset(
         ("taskiq.exceptions", "TaskRejectedError"),
     }
 )
+
+#: What every library calls the exception that cancels what awaits it: asyncio, concurrent.futures, Twisted and others.
+#: In a client it would cancel who waits.
+_CANCELLED: Final = "CancelledError"
 
 #: Classes that code has listed, for every allowlist of the process.
 _BY_CODE: Final[dict[tuple[str, str], type[BaseException]]] = {}
@@ -107,6 +106,7 @@ class ExceptionAllowlist:
         entries: What may be rebuilt besides.
         builtins: Whether the ordinary builtin exceptions may be.
         never: Classes that no entry may name or derive from, such as the control exceptions of a worker framework.
+        name_max: Characters of a module or class name; nothing is listed or looked up under a longer one.
 
     Raises:
         ConfigurationError: An entry cannot be imported, is not an exception class, goes by another name, or must
@@ -119,7 +119,9 @@ class ExceptionAllowlist:
         *,
         builtins: bool = True,
         never: Iterable[type[BaseException]] = (),
+        name_max: int = LIMITS.name,
     ) -> None:
+        self._name_max: Final = name_max
         self._never: tuple[type[BaseException], ...] = (*_CONTROL, *never)
         self._classes: dict[tuple[str, str], type[BaseException]] = {}
         #: The entry that listed a class, for people; the default list has none.
@@ -159,7 +161,7 @@ class ExceptionAllowlist:
         """
         if self.find(module, qualname) is not None:
             return Decision.ALLOWED
-        if not _are_names(module, qualname):
+        if not self._are_names(module, qualname):
             return Decision.NOT_LISTED
         return Decision.REFUSED if _is_loaded_impostor(module, qualname) else Decision.NOT_LISTED
 
@@ -171,10 +173,14 @@ class ExceptionAllowlist:
         """Do the same for an exception that this process publishes: whether clients list it, it cannot know."""
         return self._noted(module, qualname, "is on no allowlist here; clients without it get a RemoteTaskError")
 
+    def judge_passing(self, module: str, qualname: str) -> Decision:
+        """Do the same for an exception that passes a compactor: its allowlist is that of its own configuration."""
+        return self._noted(module, qualname, "passed here and is on no allowlist of this configuration")
+
     def rule(self, module: str, qualname: str) -> str:
         """Return the rule that decides about a name, in words, for people."""
-        if not _are_names(module, qualname):
-            return f"no class is named so: names are dotted identifiers of at most {NAME_MAX} characters"
+        if not self._are_names(module, qualname):
+            return f"no class is named so: names are dotted identifiers of at most {self._name_max} characters"
         if (module, qualname) in self._classes:
             entry = self._entries.get((module, qualname))
             return f"listed by {entry}" if entry else "on the default list: an ordinary builtin exception"
@@ -187,37 +193,49 @@ class ExceptionAllowlist:
 
     def may_be_listed(self, module: str, qualname: str) -> bool:
         """Tell whether an entry could list such a name: it is one, and no rule forbids it."""
-        return _are_names(module, qualname) and not _reason_by_name(module, qualname, self._never)
+        return self._are_names(module, qualname) and not _reason_by_name(module, qualname, self._never)
 
     def _noted(self, module: str, qualname: str, why: str) -> Decision:
         decision = self.decide(module, qualname)
         if decision is not Decision.NOT_LISTED:
             self.decisions.count((module, qualname), decision)
             return decision
-        names = (module, qualname) if _are_names(module, qualname) else NO_NAME
+        names = (module, qualname) if self._are_names(module, qualname) else NO_NAME
         self.decisions.count(names, decision)
         if names is not NO_NAME and not self.decisions.was_told(names) and self.may_be_listed(module, qualname):
             self.decisions.tell(names, why)
         return decision
+
+    def _are_names(self, module: object, qualname: object) -> bool:
+        """Tell whether both are names of a length that is taken: records are checked before anything is looked up."""
+        return self._is_short(module) and self._is_short(qualname) and _is_name(module) and _is_name(qualname)
+
+    def _is_short(self, name: object) -> bool:
+        return type(name) is str and len(name) <= self._name_max
 
     def _by_code(self) -> dict[tuple[str, str], type[BaseException]]:
         return {names: cls for names, cls in _BY_CODE.items() if not _reason_against(cls, self._never)}
 
     def _listed_by_code(self, module: str, qualname: str) -> type[BaseException] | None:
         cls = _BY_CODE.get((module, qualname))
+        if cls is not None and not self._are_names(module, qualname):
+            return None  # longer than this process takes
         if cls is None or len(self._never) == len(_CONTROL):
             return cls
         return None if _reason_against(cls, self._never) else cls
 
     def _add(self, cls: type[BaseException], entry: object) -> None:
         _check(cls, entry, self._never)
+        if not self._are_names(cls.__module__, cls.__qualname__):
+            message = f"exception allowlist: {_shown(entry)} has a name of more than {self._name_max} characters"
+            raise ConfigurationError(message)
         self._classes[cls.__module__, cls.__qualname__] = cls
         self._entries[cls.__module__, cls.__qualname__] = _shown(entry)
 
 
 def _check(cls: type[BaseException], entry: object, never: tuple[type[BaseException], ...]) -> None:
     reason = _reason_against(cls, never)
-    if not reason and not _are_names(cls.__module__, cls.__qualname__):
+    if not reason and not (_is_name(cls.__module__) and _is_name(cls.__qualname__)):
         reason = "has no importable name; define it at the top of a module"
     if reason:
         message = f"exception allowlist: {_shown(entry)} {reason}"
@@ -227,7 +245,7 @@ def _check(cls: type[BaseException], entry: object, never: tuple[type[BaseExcept
 def _reason_against(cls: type[BaseException], never: tuple[type[BaseException], ...]) -> str:
     if cls is TimeoutError:
         return "must never be rebuilt: a remote timeout would be mistaken for one of ours"
-    by_name = not _CONTROL_NAMES.isdisjoint((base.__module__, base.__qualname__) for base in cls.__mro__)
+    by_name = any(_controls_by_name(base.__module__, base.__qualname__) for base in cls.__mro__)
     if not issubclass(cls, Exception) or issubclass(cls, never) or by_name:
         return "must never be rebuilt: it controls the process or the framework that raises it"
     if issubclass(cls, StreamResultsError):
@@ -241,7 +259,11 @@ def _reason_by_name(module: str, qualname: str, never: tuple[type[BaseException]
     for cls in (*BUILTIN_EXCEPTIONS, *never, *_own_errors()):
         if (cls.__module__, cls.__qualname__) == (module, qualname):
             return _reason_against(cls, never)
-    return "must never be rebuilt: it controls a worker framework" if (module, qualname) in _CONTROL_NAMES else ""
+    return "must never be rebuilt: it controls a worker framework" if _controls_by_name(module, qualname) else ""
+
+
+def _controls_by_name(module: str, qualname: str) -> bool:
+    return qualname.rpartition(".")[2] == _CANCELLED or (module, qualname) in _CONTROL_NAMES
 
 
 def _own_errors() -> list[type[BaseException]]:
@@ -255,7 +277,7 @@ def _resolve(entry: type[BaseException] | str) -> list[type[BaseException]]:
     if not isinstance(entry, str):
         return [_exception_class(entry, entry)]
     module_name, _, qualname = entry.partition(":")
-    if not (qualname == "*" and _are_names(module_name, "x")) and not _are_names(module_name, qualname):
+    if not _is_name(module_name) or not (qualname == "*" or _is_name(qualname)):
         message = f"exception allowlist: {_shown(entry)} does not have the form 'module:QualifiedName'"
         raise ConfigurationError(message)
     module = _import(module_name, entry)
@@ -300,13 +322,9 @@ def _defined_in(module: types.ModuleType, entry: object) -> list[type[BaseExcept
     return found
 
 
-def _are_names(module: object, qualname: object) -> bool:
-    """Tell whether both are names as Python writes them: records are checked before anything is looked up."""
-    return _is_name(module) and _is_name(qualname)
-
-
 def _is_name(name: object) -> bool:
-    return type(name) is str and len(name) <= NAME_MAX and all(part.isidentifier() for part in name.split("."))
+    """Tell whether it is one as Python writes them."""
+    return type(name) is str and all(part.isidentifier() for part in name.split("."))
 
 
 def _is_loaded_impostor(module: str, qualname: str) -> bool:

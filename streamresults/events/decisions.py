@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from threading import Lock
 from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from streamresults.events.allowlist import Decision
@@ -19,15 +21,26 @@ LOGGED_MAX: Final = 50
 #: Counts what has no name, and what came when too many names were counted.
 NO_NAME: Final = ("", "")
 OTHER: Final = "other"
+_HINT: Final = 'allow = ["{}"] in streamresults.toml, or STREAMRESULTS_ALLOW={}'
+#: Those of this process, to be told of a fork.
+_DECISIONS: Final[WeakSet[Decisions]] = WeakSet()
 
 
 class Decisions:
-    """Counts of one process and one allowlist. Thread-safe."""
+    """Counts of one process and one allowlist. Thread-safe; a forked child counts from nothing."""
 
     def __init__(self) -> None:
         self._lock = Lock()
+        #: How a type is listed where this process is configured; ``{}`` stands for its name.
+        self.hint = _HINT
+        _DECISIONS.add(self)
         self._counts: dict[tuple[tuple[str, str], Decision], int] = {}
         self._told: set[tuple[str, str]] = set()
+
+    def after_fork(self) -> None:
+        """Forget, in a forked child, what the parent counted; another thread of it may have held the lock."""
+        self._lock = Lock()
+        self._counts = {}
 
     def count(self, names: tuple[str, str], decision: Decision) -> None:
         """Count one decision about a class, by its module and qualified name."""
@@ -49,11 +62,10 @@ class Decisions:
             self._told.add(names)
         name = ":".join(names)
         _log.warning(
-            'the exception %s %s. To list it: allow = ["%s"] in streamresults.toml, or STREAMRESULTS_ALLOW=%s',
+            "the exception %s %s. To list it: %s",
             name,
             why,
-            name,
-            name,
+            self.hint.replace("{}", name),
             extra={"action": "exception_not_listed", "type": name},
         )
 
@@ -65,3 +77,12 @@ class Decisions:
         return {
             (OTHER if names == NO_NAME else ":".join(names), str(decision)): count for (names, decision), count in found
         }
+
+
+def _after_fork() -> None:
+    for decisions in list(_DECISIONS):
+        decisions.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -46,7 +46,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes | None = None
     #: Where a body too large for the log rests.
     reference: Reference | None = None
-    #: The data key that the body is encrypted with; ``""`` plain. Reserved.
+    #: The data key that the body is encrypted with; ``""`` plain. Reserved: readers refuse any other.
     key_id: str = ""
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 #: Classes along the method resolution order: deeper hierarchies are generated, and only matched by name.
 BASES_MAX: Final = 64
-#: Characters of a module, class or attribute name: more would be refused by every reader.
-NAME_MAX: Final = 256
 #: Characters of the repr that stands for a value.
 REPR_MAX: Final = 1024
 #: Not attributes but Python's notes, and what reviving adds.
@@ -58,7 +56,7 @@ def capture(
     try:
         nodes = _Capture(serializer, limits).run(exc)
     except Exception:  # noqa: BLE001 - a stack or memory nearly used up: the failure is still reported, by name
-        nodes = (ExceptionNode(module="", qualname=str(_QUALNAME(type(exc)))[:NAME_MAX], truncated=True),)
+        nodes = (ExceptionNode(module="", qualname=str(_QUALNAME(type(exc)))[: limits.name], truncated=True),)
     return nodes, format_traceback(exc, limits.traceback)
 
 
@@ -120,7 +118,7 @@ class _Capture:
         )
 
     def _name(self, name: object, *, free: bool = False) -> str:
-        return self._scissors.text(name, NAME_MAX, free=free) if type(name) is str else ""
+        return self._scissors.text(name, self._limits.name, free=free) if type(name) is str else ""
 
     def _type_name(self, cls: type) -> str:
         return f"{self._name(_MODULE(cls))}:{self._name(_QUALNAME(cls))}"

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 #: Begins the key of every form.
 MARK: Final = "$sr:"
 
-#: Levels of nesting that are encoded. More would let a value use up the stack of a client that is itself called from
-#: deep code (a level costs up to three of Python's 1000 frames); fewer would refuse real trees and documents.
+#: Levels of nesting that are encoded where no setting says otherwise. More would let a value use up the stack of a
+#: client that is itself called from deep code (a level costs up to three of Python's 1000 frames); fewer would refuse
+#: real trees and documents.
 DEPTH_MAX: Final = 100
 
-#: Levels on the wire: a ``map`` takes three for one (its dict, its list, its pair), and a leaf's form two more.
-RAW_DEPTH_MAX: Final = 3 * DEPTH_MAX + 2
+
+def raw_depth(depth: int) -> int:
+    """Return the levels on the wire: a ``map`` takes three for one, its dict, list and pair; a leaf's form two more."""
+    return 3 * depth + 2
+
 
 #: Form -> what is made of a list.
 SEQUENCES: Final[dict[str, type[tuple[Any, ...] | set[Any] | frozenset[Any]]]] = {

@@ -112,26 +112,25 @@ def _read_name(value: bytes, at: int, end: int) -> str:
     return found
 
 
-def read_group(value: bytes, at: int) -> tuple[str, int] | None:
+def read_group(value: bytes, at: int) -> tuple[bytes, int] | None:
     """
-    Return the group that an event says it belongs to, and its index there; ``None`` where the schema has to be asked.
+    Return the group that an event says it belongs to, as the bytes of its id, and the event's index there.
+
+    ``None`` where the schema has to be asked. What stands behind the index is not looked at.
 
     Args:
-        at: Where the field behind the head begins, as :func:`read_head` says. What stands behind the index is not
-            looked at.
+        at: Where the field behind the head begins, as :func:`read_head` says.
     """
     try:
         if value[at] or value[at + 1]:
             return None  # an exception, or a traceback
-        at += 2
-        more = int.from_bytes(value[at : at + 16], "little") & _MORE  # when it happened, and when it began
+        more = int.from_bytes(value[at + 2 : at + 18], "little") & _MORE  # when it happened, and when it began
         if more == _TWO_MOMENTS:
-            at += 16
-        elif value[at + 8] == 0 and more & _FIRST == _MOMENT:  # nobody knows when it began
-            at += 9
+            at += 26  # and how long it took
+        elif value[at + 10] == 0 and more & _FIRST == _MOMENT:  # nobody knows when it began
+            at += 19
         else:
             return None
-        at += 8  # how long it took
         parent = value[at]
         at += 1 + (parent >> 1)
         root = value[at]
@@ -141,8 +140,8 @@ def read_group(value: bytes, at: int) -> tuple[str, int] | None:
         if (parent | root | length) & _LONG_OR_NEGATIVE:
             return None
         index = _long(value, end, _LENGTH_BYTES)
-        return None if index is None else (value[at + 1 : end].decode(), index[0])
-    except (IndexError, UnicodeDecodeError):
+        return None if index is None else (value[at + 1 : end], index[0])
+    except IndexError:
         return None
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from streamresults.errors import PayloadNotDecodable
-from streamresults.events.forms import MARK, RAW_DEPTH_MAX, lift
+from streamresults.events.forms import DEPTH_MAX, MARK, lift, raw_depth
 from streamresults.events.lowering import Lowering
 
 _MARK: Final = f'"{MARK}'.encode()
@@ -24,16 +24,25 @@ class JsonSerializer:
     ``None``, ``bool``, ``int`` of up to 64 bits, finite ``float``, ``str``, ``list`` and ``dict`` with string keys
     are written as every JSON writer writes them. Everything else that is supported travels as an object with one
     key, such as ``{"$sr:uuid": "…"}``; :mod:`streamresults.events.forms` lists them.
+
+    Args:
+        depth: Levels of nesting that are encoded; what any writer with the same limit encodes is decoded.
     """
 
     name = "json"
     content_type = "application/json"
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = DEPTH_MAX) -> None:
+        self._raw_depth = raw_depth(depth)
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder().decode
         self._lowering = Lowering(
-            "json", atoms=frozenset({str, bool, type(None)}), keys=frozenset({str}), encode=self._encode, mark=_MARK
+            "json",
+            atoms=frozenset({str, bool, type(None)}),
+            keys=frozenset({str}),
+            encode=self._encode,
+            mark=_MARK,
+            depth=depth,
         )
 
     def encode(self, value: object, *, path: str = "result") -> bytes:
@@ -56,8 +65,8 @@ class JsonSerializer:
         Raises:
             PayloadNotDecodable: Not JSON, nested too deeply, or an unknown or broken form.
         """
-        if len(data) > RAW_DEPTH_MAX and _too_deep(data):
-            message = f"not application/json: nested deeper than {RAW_DEPTH_MAX} levels, or brackets do not match"
+        if len(data) > self._raw_depth and _too_deep(data, self._raw_depth):
+            message = f"not application/json: nested deeper than {self._raw_depth} levels, or brackets do not match"
             raise PayloadNotDecodable(message)
         try:
             value = self._decode(data)
@@ -70,18 +79,18 @@ class JsonSerializer:
             raise PayloadNotDecodable(message) from exc
 
 
-def _too_deep(data: bytes) -> bool:
+def _too_deep(data: bytes, depth: int) -> bool:
     """
     Tell whether a JSON text nests deeper than allowed, before anything is built from it.
 
     Every step is one pass in C. Strings go first (they may hold brackets), then all that is not a bracket; each
     round then takes away the innermost pairs, so that what is left after the last round was too deep or unbalanced.
     """
-    if data.count(b"[") + data.count(b"{") <= RAW_DEPTH_MAX:
+    if data.count(b"[") + data.count(b"{") <= depth:
         return False
     text = data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
     brackets = b"".join(text.split(b'"')[::2]).translate(None, _NO_BRACKETS)
-    for _ in range(RAW_DEPTH_MAX):
+    for _ in range(depth):
         if not brackets:
             return False
         fewer = brackets.replace(b"{}", b"").replace(b"[]", b"")

@@ -31,6 +31,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     #: Characters of the formatted traceback. Smaller would cut long chains, larger would not fit into a record with a
     #: payload; both ends are kept, since Python prints the exception itself last.
     traceback: int = 65_536
+    #: Characters of a module, class or attribute name. Smaller would refuse generated code's names, larger would let a
+    #: record fill logs and metrics with one. Readers take as many as writers: a longer one is no name.
+    name: int = 256
     #: Bytes of all of it together, without the formatted traceback. Larger would not fit beside a traceback and a
     #: payload into the one megabyte that a topic takes by default: then the failure could not be published at all.
     total: int = 393_216

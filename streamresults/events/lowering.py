@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from streamresults.errors import PayloadNotEncodable
-from streamresults.events.forms import DEPTH_MAX, MARK, SEQUENCES
+from streamresults.events.forms import MARK, SEQUENCES
 from streamresults.events.leaves import LOWER_LEAF
 from streamresults.events.untrusted import type_name
 
@@ -42,6 +42,7 @@ class Lowering:
         keys: Types of keys that the format writes exactly.
         encode: Writes what is made of atoms, lists, dicts, finite floats and integers of 64 bits.
         mark: The bytes that betray a key which begins with the mark.
+        depth: Levels of nesting that are written.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Lowering:
         keys: frozenset[type],
         encode: Callable[[object], bytes],
         mark: bytes,
+        depth: int,
     ) -> None:
         self._name = name
         self._atoms = atoms
         self._keys = keys
         self._encode = encode
         self._mark = mark
+        self._depth = depth
 
     def encode(self, value: object, path: str) -> bytes:
         """
@@ -67,7 +70,7 @@ class Lowering:
             PayloadNotEncodable: Something inside has no form, is cyclic, or is nested too deeply.
         """
         try:
-            if _is_plain(value, self._atoms, self._keys, DEPTH_MAX):
+            if _is_plain(value, self._atoms, self._keys, self._depth):
                 data = self._encode(value)
                 if self._mark not in data:
                     return data
@@ -104,8 +107,8 @@ class Lowering:
     def _lower_container(self, value: Any, kind: type, place: _Place, above: frozenset[int]) -> object:
         if id(value) in above:
             raise self._refusal(kind, place, f"{type_name(kind)} contains itself; break the cycle, or send ids")
-        if len(above) >= DEPTH_MAX:
-            hint = f"{type_name(kind)} is nested deeper than {DEPTH_MAX} levels; flatten it"
+        if len(above) >= self._depth:
+            hint = f"{type_name(kind)} is nested deeper than {self._depth} levels; flatten it"
             raise self._refusal(kind, place, hint)
         within = above | {id(value)}
         if kind is dict:

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from streamresults.errors import PayloadNotDecodable
-from streamresults.events.forms import MARK, RAW_DEPTH_MAX, lift, nests_deeper
+from streamresults.events.forms import DEPTH_MAX, MARK, lift, nests_deeper, raw_depth
 from streamresults.events.lowering import Lowering
 
 _MARK: Final = MARK.encode()
@@ -22,13 +22,17 @@ class MsgpackSerializer:
 
     ``None``, ``bool``, ``int`` of up to 64 bits, ``float``, ``str``, ``bytes``, ``list`` and ``dict`` with string or
     integer keys are written as every MessagePack writer writes them, everything else as the same forms as in JSON.
+
+    Args:
+        depth: Levels of nesting that are encoded; what any writer with the same limit encodes is decoded.
     """
 
     name = "msgpack"
     #: The one that peers have long used; the registered application/vnd.msgpack is younger.
     content_type = "application/x-msgpack"
 
-    def __init__(self) -> None:
+    def __init__(self, depth: int = DEPTH_MAX) -> None:
+        self._raw_depth = raw_depth(depth)
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(ext_hook=_refuse_extension).decode
         self._lowering = Lowering(
@@ -38,6 +42,7 @@ class MsgpackSerializer:
             keys=frozenset({str, int}),
             encode=self._encode,
             mark=_MARK,
+            depth=depth,
         )
 
     def encode(self, value: object, *, path: str = "result") -> bytes:
@@ -62,7 +67,7 @@ class MsgpackSerializer:
         """
         try:
             value = self._decode(data)
-            _check_depth(value, data)
+            _check_depth(value, data, self._raw_depth)
             return lift(value) if _MARK in data else value
         except PayloadNotDecodable:
             raise
@@ -73,11 +78,11 @@ class MsgpackSerializer:
             raise PayloadNotDecodable(message) from exc
 
 
-def _check_depth(value: object, data: bytes) -> None:
-    if len(data) <= RAW_DEPTH_MAX or len(data.translate(None, _NO_OPENERS)) <= RAW_DEPTH_MAX:
+def _check_depth(value: object, data: bytes, depth: int) -> None:
+    if len(data) <= depth or len(data.translate(None, _NO_OPENERS)) <= depth:
         return
-    if nests_deeper(value, RAW_DEPTH_MAX):
-        message = f"not application/x-msgpack: nested deeper than {RAW_DEPTH_MAX} levels"
+    if nests_deeper(value, depth):
+        message = f"not application/x-msgpack: nested deeper than {depth} levels"
         raise PayloadNotDecodable(message)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from streamresults.errors import ConfigurationError, ContentTypeRefused, PayloadNotDecodable
+from streamresults.errors import ConfigurationError, ContentTypeRefused, PayloadEncrypted, PayloadNotDecodable
+from streamresults.events.forms import DEPTH_MAX
 from streamresults.events.json_serializer import JsonSerializer
 from streamresults.events.msgpack_serializer import MsgpackSerializer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from streamresults.events.event import Payload
 
 
 class Serializer(Protocol):
@@ -130,8 +133,9 @@ class SerializerRegistry:
             ContentTypeRefused: Not on the accept list, or unknown; the bytes were not looked at.
             PayloadNotDecodable: The bytes are not what the content type says.
         """
-        check_accepted(content_type, accept)
-        serializer = self.by_content_type(content_type)
+        if accept is not None:
+            check_accepted(content_type, accept)
+        serializer = self._by_content_type.get(content_type) or self.by_content_type(content_type)
         try:
             return serializer.decode(data)
         except PayloadNotDecodable:
@@ -154,6 +158,18 @@ def check_accepted(content_type: str, accept: frozenset[str] | None) -> None:
         raise ContentTypeRefused(message, content_type=content_type)
 
 
-def default_registry() -> SerializerRegistry:
-    """Return a new registry of the serializers that come with streamresults: json and msgpack."""
-    return SerializerRegistry((JsonSerializer(), MsgpackSerializer()))
+def check_plain(payload: Payload) -> None:
+    """
+    Make sure that a payload is not encrypted, before anything is done with the bytes: ciphertext may be valid JSON.
+
+    Raises:
+        PayloadEncrypted: It names a key.
+    """
+    if payload.key_id:
+        message = f"the payload is encrypted with key {payload.key_id[:100]!r}, and this release decrypts nothing"
+        raise PayloadEncrypted(message, key_id=payload.key_id)
+
+
+def default_registry(depth: int = DEPTH_MAX) -> SerializerRegistry:
+    """Return a new registry of the serializers that come with streamresults: json and msgpack, nesting so deep."""
+    return SerializerRegistry((JsonSerializer(depth), MsgpackSerializer(depth)))

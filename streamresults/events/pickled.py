@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamresults.errors import PayloadNotDecodable, PayloadNotEncodable
 from streamresults.events.allowlist import Decision
-from streamresults.events.forms import RAW_DEPTH_MAX, nests_deeper
+from streamresults.events.forms import DEPTH_MAX, nests_deeper, raw_depth
 from streamresults.events.untrusted import safe_repr, safe_str, type_name
 
 if TYPE_CHECKING:
@@ -36,13 +36,15 @@ class PickleSerializer:
 
     Args:
         allowlist: The only classes that a pickle may name.
+        depth: Levels of nesting, as for the other serializers.
     """
 
     name: Final = "pickle"
     content_type: Final = CONTENT_TYPE
 
-    def __init__(self, allowlist: ExceptionAllowlist) -> None:
+    def __init__(self, allowlist: ExceptionAllowlist, depth: int = DEPTH_MAX) -> None:
         self._allowlist: Final = allowlist
+        self._raw_depth: Final = raw_depth(depth)
         _log.warning(
             "pickle is turned on: who can write to the topic can run the constructors of every exception class on the "
             "allowlist, with arguments of their choice. Turn it off where JSON or MessagePack will do",
@@ -81,8 +83,8 @@ class PickleSerializer:
             # Also RecursionError and MemoryError, and what a listed class's constructor raises.
             message = f"not a pickle that is opened here: {type(exc).__name__}"
             raise PayloadNotDecodable(message) from exc
-        if nests_deeper(value, RAW_DEPTH_MAX):
-            message = f"a pickle nests deeper than {RAW_DEPTH_MAX} levels"
+        if nests_deeper(value, self._raw_depth):
+            message = f"a pickle nests deeper than {self._raw_depth} levels"
             raise PayloadNotDecodable(message)
         return value
 

@@ -1,5 +1,5 @@
 """
-Recorded frames as a traceback that Python prints behind the local one; made when an exception is raised, not before.
+Recorded frames as a traceback that Python prints behind the local one; made when an exception is handed out.
 
 A recorded file name never names a file here: Python opens the file of a frame to print its line, and a record could
 make it open any. So names travel into the traceback in angle brackets, which Python leaves alone; the source lines
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from types import FunctionType, TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamresults.events.limits import LIMITS
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from streamresults.events.event import ExceptionNode, Frame
+    from streamresults.events.limits import Limits
 
 #: Frames of a whole record that are made. Larger lets one raise take longer than its task did.
-_ALL_MAX: Final = 1000
+ALL_MAX: Final = 1000
 #: Characters of a file or function name.
 _NAME_MAX: Final = 1024
 #: Pairs of a file and a function whose frame is kept, as failures repeat. Larger keeps more names, smaller makes the
@@ -29,29 +30,64 @@ _NAME_MAX: Final = 1024
 _FRAMES_KEPT: Final = 2048
 _LINE_MAX: Final = 2**31 - 1
 
-_CAUSE: Final = BaseException.__dict__["__cause__"].__get__
-_CONTEXT: Final = BaseException.__dict__["__context__"].__get__
-_TRACEBACK: Final = BaseException.__dict__["__traceback__"].__set__
+_CAUSE: Final = BaseException.__dict__["__cause__"]
+_CONTEXT: Final = BaseException.__dict__["__context__"]
+_SUPPRESS: Final = BaseException.__dict__["__suppress_context__"]
+_TRACEBACK: Final = BaseException.__dict__["__traceback__"]
 _MEMBERS: Final = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 
-def attach(exc: BaseException, nodes: Sequence[ExceptionNode]) -> BaseException:
-    """
-    Give a revived exception, and all it is chained to, the frames that it was recorded with; never raises.
+class _Recorded(NamedTuple):
+    """One revived exception, and what raising it may change."""
 
-    What is raised then shows the local frames first and the remote ones behind them. Calling it again begins afresh,
-    so that raising twice does not show the local frames twice.
+    exc: BaseException
+    trace: TracebackType | None
+    cause: BaseException | None
+    context: BaseException | None
+    suppress_context: bool
+
+
+class Raisable:
     """
-    left = _ALL_MAX
+    A revived exception, and all it is chained to, with the frames that it was recorded with; making it never raises.
+
+    What is raised shows the local frames first and the remote ones behind them. Raising adds the local frames to the
+    exception, and, where another one is being handled, makes that one its context: :meth:`afresh` undoes both.
+
+    Args:
+        exc: As it was revived.
+        nodes: The record that it was revived from.
+        limits: What a writer keeps; twice as many frames are made, and of a whole record :data:`ALL_MAX`.
+    """
+
+    __slots__ = ("_recorded", "exception")
+
+    def __init__(self, exc: BaseException, nodes: Sequence[ExceptionNode], limits: Limits = LIMITS) -> None:
+        #: The exception; raised as it is, it shows the remote frames as well.
+        self.exception: Final = exc
+        self._recorded: Final = tuple(_with_frames(exc, nodes, 2 * limits.frames))
+        self.afresh()
+
+    def afresh(self) -> BaseException:
+        """Return the exception as it was recorded, so that raising twice does not show the local frames twice."""
+        for one, trace, cause, context, suppress_context in self._recorded:
+            _TRACEBACK.__set__(one, trace)
+            _CAUSE.__set__(one, cause)
+            _CONTEXT.__set__(one, context)
+            _SUPPRESS.__set__(one, suppress_context)
+        return self.exception
+
+
+def _with_frames(exc: BaseException, nodes: Sequence[ExceptionNode], each: int) -> Iterator[_Recorded]:
+    left = ALL_MAX
     for one, node in _pairs(exc, nodes):
-        frames = node.frames[: min(left, 2 * LIMITS.frames)]
+        frames = node.frames[: min(left, each)]
         left -= len(frames)
         try:
             trace = _traceback(frames)
         except Exception:  # noqa: BLE001 -- a name that Python cannot hold: the text of the traceback is still there
             trace = None
-        _TRACEBACK(one, trace)
-    return exc
+        yield _Recorded(one, trace, _CAUSE.__get__(one), _CONTEXT.__get__(one), _SUPPRESS.__get__(one))
 
 
 def _pairs(exc: BaseException, nodes: Sequence[ExceptionNode]) -> Iterator[tuple[BaseException, ExceptionNode]]:
@@ -64,7 +100,7 @@ def _pairs(exc: BaseException, nodes: Sequence[ExceptionNode]) -> Iterator[tuple
         seen.add(id(one))
         node = nodes[index]
         yield one, node
-        queue += [(_CAUSE(one), node.cause), (_CONTEXT(one), node.context)]
+        queue += [(_CAUSE.__get__(one), node.cause), (_CONTEXT.__get__(one), node.context)]
         if isinstance(one, BaseExceptionGroup) and len(_MEMBERS(one)) == len(node.members):
             queue += zip(_MEMBERS(one), node.members, strict=True)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from streamresults.errors import RemoteTaskError, SecurityError
-from streamresults.events.allowlist import NAME_MAX, Decision
+from streamresults.events.allowlist import Decision
 from streamresults.events.builtin_fields import builtin_base, reserved_names, set_field
 from streamresults.events.event import REPR, ExceptionNode, NamedValue
 from streamresults.events.limits import LIMITS
@@ -169,7 +169,7 @@ class _Revival:
         reserved = reserved_names(base)
         slots = slots_of(type(exc)) if node.attributes else {}
         for value in node.attributes[: 2 * self._limits.attributes]:
-            if _is_attribute(value.name) and value.name not in reserved:
+            if self._is_attribute(value.name) and value.name not in reserved:
                 slot = slots.get(value.name)
                 if slot is None:
                     attributes[value.name] = self._decode(value)
@@ -208,8 +208,8 @@ class _Revival:
         record = self._nodes if index == 0 else (msgspec.structs.replace(node, cause=-1, context=-1, members=()),)
         exc = RemoteTaskError(
             node.message if type(node.message) is str else "unknown",
-            type_name=_printable(node.type_name) if node.module or node.qualname else "",
-            bases=[_printable(base) for base in node.bases[:_BASES_MAX]],
+            type_name=self._printable(node.type_name) if node.module or node.qualname else "",
+            bases=[self._printable(base) for base in node.bases[:_BASES_MAX]],
             remote_traceback=self._text if index == 0 else "",
             record=record,
         )
@@ -217,19 +217,19 @@ class _Revival:
             exc.add_note(note)
         return exc
 
+    def _is_attribute(self, name: object) -> bool:
+        return (
+            type(name) is str and len(name) <= self._limits.name and name.isidentifier() and not name.startswith("__")
+        )
+
+    def _printable(self, name: object) -> str:
+        """Return a recorded name without control characters: it is printed to terminals and logs."""
+        text = str.__getitem__(name, slice(2 * self._limits.name + 1)) if isinstance(name, str) else ""
+        return text if text.isprintable() else ascii(text)[1:-1]
+
 
 def _growing(built: dict[int, BaseException | None]) -> Any:
     done: set[int] = set()
     while todo := [index for index in built if index not in done]:
         done.update(todo)
         yield from todo
-
-
-def _is_attribute(name: object) -> bool:
-    return type(name) is str and len(name) <= NAME_MAX and name.isidentifier() and not name.startswith("__")
-
-
-def _printable(name: object) -> str:
-    """Return a recorded name without control characters: it is printed to terminals and logs."""
-    text = str.__getitem__(name, slice(2 * NAME_MAX + 1)) if isinstance(name, str) else ""
-    return text if text.isprintable() else ascii(text)[1:-1]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from streamresults.events.codec import task_id_of
 from streamresults.events.fold import NEVER, Best, event_summary, tombstone_summary
 
 if TYPE_CHECKING:
-    from streamresults.events.codec import Codec
     from streamresults.events.fold import Summary
+
+
+class Ranks(Protocol):
+    """What the fold needs of a codec."""
+
+    def rank_and_expiry(self, task_id: str, key: bytes, value: bytes) -> tuple[int, int]:
+        """Do what :meth:`~streamresults.events.codec.Codec.rank_and_expiry` does."""
 
 
 def summarize(
@@ -17,7 +23,7 @@ def summarize(
     value: bytes | str | None,
     offset: int,
     appended_ms: int,
-    codec: Codec,
+    codec: Ranks,
     *,
     retention_ms: int,
     inline_max: int,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from streamresults.errors import ConfigurationError, PayloadTooLarge
+from streamresults.errors import PayloadStoreNotConfigured, PayloadTooLarge
 from streamresults.events.compression import DEFAULT_LIMITS, PayloadLimits, compress, decompress
 from streamresults.payload_store.base import fetch, keep
 
@@ -44,8 +44,8 @@ class Packing:
         #: Bodies up to this many bytes travel as they are.
         self.above: Final = min(least)
 
-        #: Whether any body is compressed or kept elsewhere.
-        self.active: Final = store is not None or bool(options.compression)
+        #: Whether any body is compressed, kept elsewhere or refused; what is refused by default fits into no record.
+        self.active: Final = store is not None or bool(options.compression) or options.limits.size < DEFAULT_LIMITS.size
 
     @property
     def has_store(self) -> bool:
@@ -98,17 +98,18 @@ class Unpacking:
 
         Raises:
             PayloadTooLarge, PayloadNotDecodable, PayloadMissing, PayloadStoreUnavailable: See their names.
-            ConfigurationError: It rests in a payload store, and none is configured here.
+            PayloadStoreNotConfigured: It rests in a payload store, and none is configured here.
         """
         body = payload.body
         if payload.reference is not None:
             if self._store is None:
+                uri = payload.reference.uri
                 msg = (
-                    f"the result rests at {payload.reference.uri[:200]!r}, and no payload store is configured here: "
-                    "set STREAMRESULTS_PAYLOAD_STORE"
+                    f"the result rests at {uri[:200]!r}, and no payload store is configured here: set payload_store, "
+                    "or STREAMRESULTS_PAYLOAD_STORE, to what its publisher has"
                 )
-                raise ConfigurationError(msg)
+                raise PayloadStoreNotConfigured(msg, uri=uri)
             body = fetch(self._store, payload.reference, self._limits)
         if body is None or not payload.content_encoding:
-            return body
+            return body  # no larger than its record, which has a limit of its own
         return decompress(payload.content_encoding, body, self._limits)

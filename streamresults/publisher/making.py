@@ -10,6 +10,7 @@ from streamresults.errors import TaskRevoked
 from streamresults.events import states
 from streamresults.events.event import GROUP_PREFIX, Event, Payload
 from streamresults.events.exceptions import capture
+from streamresults.events.traceback_text import capture_text
 from streamresults.publisher.checks import expiry_ms
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 #: The label that says why a task ended without a result.
 REASON: Final = "reason"
 #: What reports of progress must not be called: these say that something has happened to the task.
-_NO_PROGRESS: Final = states.ALWAYS_TERMINAL | states.EXCEPTION
+NO_PROGRESS: Final = states.ALWAYS_TERMINAL | states.EXCEPTION
 
 
 class Making:
@@ -104,6 +105,11 @@ class Making:
             self._allowlist.judge_published(nodes[0].module, nodes[0].qualname)
         return self.event(task_id, state, exception=nodes, traceback=text, **fields)
 
+    def with_traceback(self, task_id: str, state: str, text: str, fields: dict[str, Any]) -> Event:
+        """Make an event of a failure of which only the formatted traceback is left."""
+        nodes, kept = capture_text(text, self._limits)
+        return self.event(task_id, state, exception=nodes, traceback=kept, **fields)
+
     def revoked(self, task_id: str, reason: str | BaseException, fields: dict[str, Any]) -> Event:
         """Make REVOKED; a reason in words becomes a :class:`~streamresults.errors.TaskRevoked`."""
         exc = TaskRevoked(reason) if isinstance(reason, str) else reason
@@ -122,7 +128,7 @@ class Making:
         Raises:
             ValueError: The state is one that says more than progress.
         """
-        if state in _NO_PROGRESS or fields.get("terminal"):
+        if state in NO_PROGRESS or fields.get("terminal"):
             msg = f"{state} is no progress: it has a method of its own, or is published as an event"
             raise ValueError(msg)
         return self.event(task_id, state, result=value, **fields)

@@ -7,30 +7,33 @@ import inspect
 import uuid
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
-from streamresults.publisher.task_run import TaskRun
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from streamresults.publisher.saying import Saying
+    from streamresults.publisher.task_run import TaskRun
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class Recorder:
-    """The decorator that :meth:`Publisher.record` returns; one may decorate several functions."""
+    """
+    The decorator that :meth:`Publisher.record` returns; one may decorate several functions.
+
+    Args:
+        begin: Makes the block that records a call: :meth:`Publisher.run`, or the one of another face.
+    """
 
     def __init__(
         self,
-        publisher: Saying,
+        begin: Callable[..., TaskRun],
         name: str,
         *,
         make_id: Callable[..., str] | None,
         record_call: bool,
         fields: dict[str, Any],
     ) -> None:
-        self._publisher: Final = publisher
+        self._begin: Final = begin
         self._name: Final = name
         self._make_id: Final = make_id
         self._record_call: Final = record_call
@@ -72,4 +75,4 @@ class Recorder:
     def _run(self, name: str, args: tuple[object, ...], kwargs: dict[str, Any]) -> TaskRun:
         task_id = self._make_id(*args, **kwargs) if self._make_id is not None else uuid.uuid4().hex
         call = {"args": args, "kwargs": kwargs} if self._record_call else {}
-        return TaskRun(self._publisher, task_id, {"name": name, **call, **self._fields})
+        return self._begin(task_id, name=name, **call, **self._fields)

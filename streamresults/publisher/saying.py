@@ -94,6 +94,15 @@ class Saying(ABC):
         """
         return self.publish(self._making.with_exception(task_id, states.FAILURE, exc, fields))
 
+    def failed_with_traceback(self, task_id: str, text: str, **fields: Any) -> Position | None:
+        """
+        Publish FAILURE where a formatted traceback is all there is, such as of a killed process; return its place.
+
+        Its last line is the message, and the name in it matches with :meth:`RemoteTaskError.is_type`: readers get a
+        RemoteTaskError whatever it says.
+        """
+        return self.publish(self._making.with_traceback(task_id, states.FAILURE, text, fields))
+
     def revoked(self, task_id: str, reason: str | BaseException = "revoked", **fields: Any) -> Position | None:
         """Publish REVOKED: it will not run, or was stopped. A reason in words is recorded as a TaskRevoked."""
         return self.publish(self._making.revoked(task_id, reason, fields))
@@ -149,4 +158,4 @@ class Saying(ABC):
             @publisher.record("shop.charge", task_id=lambda order: f"charge-{order}")
             def charge(order): ...
         """
-        return Recorder(self, name, make_id=task_id, record_call=record_call, fields=fields)
+        return Recorder(self.run, name, make_id=task_id, record_call=record_call, fields=fields)

@@ -17,6 +17,7 @@ from streamresults.replay.verdict import Verified
 from streamresults.replay.verify import Verification
 from streamresults.store.descriptor import absent, mismatch, refuse
 from streamresults.store.partition_counts import homes
+from streamresults.topic.refused import RefusedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     #: The broker's clock when it was appended.
     appended_ms: int
-    #: ``None`` when the key is no task id.
+    #: ``None`` when the key is no task id, or the record was refused for its signature: whose it is nobody knows.
     task_id: str | None
     #: As it stands in the log; ``None`` is a tombstone: *forget this task*.
     value: bytes | None
@@ -163,12 +164,14 @@ class Replay:
         reader = self._open_reader()
         try:
             for progress, record in scan(reader, self._inspector, ranges):
-                if key is not None and record.key() != key:
+                original = record.original if isinstance(record, RefusedRecord) else record
+                if key is not None and original.key() != key:
                     continue
                 replayed = self._replayed(record)
                 progress.matched += 1
                 if replayed.error is not None:
                     progress.unreadable += 1
+                    progress.refused += original is not record
                 yield replayed
         finally:
             reader.close()
@@ -185,6 +188,8 @@ class Replay:
             raise TopicRecreated(msg, old_id=about.topic_id, new_id=now.topic_id)
 
     def _replayed(self, record: Record) -> Replayed:
+        if isinstance(record, RefusedRecord):
+            return _refused(record)
         task_id, event, error = None, None, None
         value = record.value()
         assert value is None or isinstance(value, bytes)
@@ -266,6 +271,23 @@ class Replay:
             )
             raise TopicRecreated(msg, old_id=descriptor.topic_id, new_id=about.topic_id)
         return self._store.view(namespace, about.topic_id)
+
+
+def _refused(record: RefusedRecord) -> Replayed:
+    """Return a record that was refused for its signature: it is no task's, and its bytes stand in the log."""
+    return Replayed(
+        partition=record.partition() or 0,
+        offset=record.offset() or 0,
+        appended_ms=record.timestamp()[1],
+        task_id=None,
+        value=_bytes(record.original.value()),
+        event=None,
+        error=record.error,
+    )
+
+
+def _bytes(value: bytes | str | None) -> bytes | None:
+    return value if isinstance(value, bytes) else None
 
 
 def _cut(first: Bound, asked: int, low: int) -> str:

@@ -45,8 +45,10 @@ class Covered(msgspec.Struct, frozen=True, kw_only=True):
     records: int
     #: Records handed out: all of them, unless one task was asked for.
     matched: int
-    #: Of those, records that cannot be events.
+    #: Of those, records that cannot be events, those that were refused for their signature included.
     unreadable: int
+    #: Of those, records that were refused for their signature.
+    refused: int
     #: What retention took of the range, and what else is to be said; ``""`` for nothing.
     note: str
 
@@ -73,6 +75,7 @@ class Progress:
         "partition",
         "position",
         "records",
+        "refused",
         "unreadable",
         "until",
     )
@@ -84,7 +87,7 @@ class Progress:
         self.low = low
         #: The next offset to be read.
         self.position = begin
-        self.records = self.matched = self.unreadable = 0
+        self.records = self.matched = self.unreadable = self.refused = 0
         #: Times that retention took what was next: the records read are not one contiguous range.
         self.cuts = 0
         self.notes: Final = [note] if note else []
@@ -100,6 +103,7 @@ class Progress:
             records=self.records,
             matched=self.matched,
             unreadable=self.unreadable,
+            refused=self.refused,
             note="; ".join(self.notes),
         )
 

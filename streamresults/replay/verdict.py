@@ -32,6 +32,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     #: Records in it, and how many of them cannot be events: those take no part in the fold.
     records: int = 0
     unreadable: int = 0
+    #: Records in it that were refused for their signature: those take no part in it either.
+    refused: int = 0
     matched: int = 0
     differing: int = 0
     missing: int = 0
@@ -83,6 +85,11 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     def records(self) -> int:
         """Records read."""
         return sum(part.records for part in self.partitions)
+
+    @property
+    def refused(self) -> int:
+        """Records that were refused for their signature."""
+        return sum(part.refused for part in self.partitions)
 
     @property
     def matched(self) -> int:

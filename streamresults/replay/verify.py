@@ -21,6 +21,7 @@ from streamresults.events.summarize import summarize
 from streamresults.replay.scan import ANSWER, Progress, scan
 from streamresults.replay.verdict import Difference, Verdict
 from streamresults.store.value import unpack
+from streamresults.topic.refused import RefusedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,7 +158,7 @@ class _Attempt:
         self._progress: Final = Progress(partition, first, until, low=0)
         self._begin = first
         self._counts: Final = dict.fromkeys(_Outcome, 0)
-        self._unreadable = 0
+        self._unreadable = self._refused = 0
         self._notes: Final[list[str]] = []
         self.differences: Final[list[Difference]] = []
         if coverage.watermark > high:
@@ -187,6 +188,7 @@ class _Attempt:
             end=self._progress.position,
             records=self._progress.records,
             unreadable=self._unreadable,
+            refused=self._refused,
             matched=counts[_Outcome.MATCHED],
             differing=counts[_Outcome.DIFFERING],
             missing=counts[_Outcome.MISSING],
@@ -209,7 +211,10 @@ class _Attempt:
             try:
                 task_id, summary = self._owner.summarize(record)
             except RecordError:
-                self._unreadable += 1
+                if isinstance(record, RefusedRecord):
+                    self._refused += 1
+                else:
+                    self._unreadable += 1
             else:
                 older = folded.get(task_id)
                 folded[task_id] = summary if older is None else combine(older, summary)

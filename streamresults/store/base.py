@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from streamresults.store.coverage import BackfillClaim, Coverage, LiveClaim, Outcome
+    from streamresults.store.parts import Parts
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +202,10 @@ class Store(ABC):
     @abstractmethod
     def subscribe(self, channel: str) -> Subscription:
         """Listen on a channel; returns once messages published from now on will arrive."""
+
+    @abstractmethod
+    def parts(self, namespace: str, topic: str) -> Parts:
+        """Open the sets of parts that are counted beside the view of a topic."""
 
     @abstractmethod
     def eviction_policy(self) -> str | None:

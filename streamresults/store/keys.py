@@ -105,6 +105,21 @@ def directory_key(topic: str) -> str:
     return f"streamresults:views:{topic}"
 
 
+def parts_key(namespace: str, topic: str, set_id: str) -> str:
+    """Return the key of a set of parts: all that belongs to it, so that every step is one script on a Cluster too."""
+    return f"{namespace}:parts:{topic}:{set_id}"
+
+
+def parts_alias_key(namespace: str, topic: str, alias: str) -> str:
+    """Return the key of a second name of a set of parts."""
+    return f"{namespace}:parts-of:{topic}:{alias}"
+
+
+def parts_watch_key(namespace: str, topic: str) -> str:
+    """Return the key of the sets of parts that somebody is to look at, by when."""
+    return f"{namespace}:parts-due:{topic}"
+
+
 def wake_channel(namespace: str, process: str) -> str:
     """Return the channel on which one process is told that a result it waits for is there."""
     return f"{namespace}:wake:{process}"

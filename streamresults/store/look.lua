@@ -1,8 +1,9 @@
 -- Read values and coverage of one partition in one atomic step; on request leave word who waits for them.
 --
--- KEYS  1 coverage   2 interested   3 marked   4 .. 3+n values   then n dead-letter marks
+-- KEYS  1 coverage   2 interested   3 marked   4 .. 3+n values
 -- ARGV  1 n   2 channel to be told on ('' leaves no interest)   3 milliseconds that an interest lives
---       4 length of the value keys' prefix   5 prefix of interest keys
+--       4 length of the value keys' prefix   5 prefix of interest keys   6 prefix of dead-letter marks
+-- Interests and marks have the values' hash tag; they are named here, as most looks need neither: half of the keys.
 -- Writes only interest keys and 'interested', and only for tasks that are not ready.
 -- Returns {TIME in ms, coverage or false, {value or false, ...}, {mark or false, ...} or {}}.
 
@@ -12,10 +13,15 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local coverage = redis.call('GET', KEYS[1])
 local values = {}
 local marks = {}
+
+local function named(prefix, i) return prefix .. string.sub(KEYS[3 + i], tonumber(ARGV[4]) + 1) end
+
 if n > 0 then
   values = redis.call('MGET', unpack(KEYS, 4, 3 + n))
   if redis.call('EXISTS', KEYS[3]) == 1 then
-    marks = redis.call('MGET', unpack(KEYS, 4 + n, 3 + 2 * n))
+    local keys = {}
+    for i = 1, n do keys[i] = named(ARGV[6], i) end
+    marks = redis.call('MGET', unpack(keys))
   end
 end
 
@@ -34,7 +40,7 @@ if ARGV[2] ~= '' then
   local left = false
   for i = 1, n do
     if not ready(values[i]) then
-      local interest = ARGV[5] .. string.sub(KEYS[3 + i], tonumber(ARGV[4]) + 1)
+      local interest = named(ARGV[5], i)
       -- A server that is out of memory refuses this write; whoever waits still reads again after its interval.
       if type(redis.pcall('SADD', interest, ARGV[2])) == 'number' then
         prolong(interest)

@@ -26,6 +26,7 @@ from streamresults.store.base import (
 from streamresults.store.coverage import Coverage, Outcome, decide_backfill, decide_live
 from streamresults.store.descriptor import of_this_format
 from streamresults.store.keys import descriptor_keys
+from streamresults.store.memory_parts import MemoryParts
 from streamresults.store.value import pack, unpack
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ class MemoryStore(Store):
         self._describing: Final = Lock()
         self._namespaces: Final[dict[str, set[str]]] = {}
         self._listeners: Final[dict[str, list[MemorySubscription]]] = {}
+        self._parts: Final[dict[tuple[str, str], MemoryParts]] = {}
         self._down = False
         self._full = False
 
@@ -231,6 +233,8 @@ class MemoryStore(Store):
             view.partitions.clear()
         self._descriptors.clear()
         self._namespaces.clear()
+        for parts in self._parts.values():
+            parts.flush()
 
     def check(self, *, writing: bool) -> None:
         """Raise what a store that is away or full raises."""
@@ -278,6 +282,10 @@ class MemoryStore(Store):
         """Listen on a channel."""
         self.check(writing=False)
         return MemorySubscription(channel, self._listeners)
+
+    def parts(self, namespace: str, topic: str) -> MemoryParts:
+        """Open the sets of parts of a topic."""
+        return self._parts.setdefault((namespace, topic), MemoryParts(self.now_ms, lambda: self.check(writing=True)))
 
     def eviction_policy(self) -> str | None:
         """Return noeviction: nothing is ever evicted here."""

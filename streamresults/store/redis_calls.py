@@ -30,7 +30,7 @@ _PAUSE: Final = 0.02
 #: by a restart, a failover or SCRIPT FLUSH; more would hide that one forgets them all the time.
 _LOADS: Final = 3
 #: The files that the scripts are made of.
-_SCRIPTS: Final = ("fold", "live", "backfill", "look", "describe")
+_SCRIPTS: Final = ("fold", "live", "backfill", "look", "describe", "parts")
 
 
 class Call(NamedTuple):
@@ -91,6 +91,7 @@ class Calls:
             "backfill": read["fold"] + read["backfill"],
             "look": read["look"],
             "describe": read["describe"],
+            "parts": read["parts"],
         }
         self._digests: Final = {
             name: sha1(source.encode(), usedforsecurity=False).hexdigest() for name, source in self._sources.items()
@@ -99,6 +100,10 @@ class Calls:
     def command(self, key: str, *words: Any) -> Any:
         """Run one command where its key is."""
         return self._execute([Call(key, words)])[0]
+
+    def commands(self, calls: Sequence[Call]) -> list[Any]:
+        """Run commands, each where its key is; those of equal key in their order."""
+        return self._execute(calls)
 
     def script(self, name: str, calls: Sequence[Sequence[Any]]) -> list[Any]:
         """

@@ -24,6 +24,7 @@ from streamresults.topic.base import (
 from streamresults.topic.kafka_errors import error_of, translate
 from streamresults.topic.kafka_group import KafkaGroup, Protocol
 from streamresults.topic.kafka_handles import COMMON, RETRY_PAUSE, Settings
+from streamresults.topic.kafka_hubs import resolved
 from streamresults.topic.kafka_inspector import EMBEDDED_CLUSTER, RESOLVES_WITHIN, AdminConnection, KafkaInspector
 from streamresults.topic.kafka_reader import KafkaReader
 from streamresults.topic.kafka_writer import FRAMING_BYTES, KafkaWriter
@@ -225,7 +226,7 @@ def _create_topic(topic: NewTopic, client: AdminClient, limit: float) -> bool:
     """Create one topic; return whether nobody else had."""
     [future] = client.create_topics([topic], request_timeout=limit).values()
     try:
-        future.result(limit + RESOLVES_WITHIN)
+        resolved(future, limit + RESOLVES_WITHIN)
     except KafkaException as exc:
         error = error_of(exc)
         if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:

@@ -70,6 +70,9 @@ FORBIDDEN: Final = frozenset(
 #: The handle is of no use any more.
 FATAL: Final = frozenset({KafkaError._FATAL, KafkaError._FENCED})  # noqa: SLF001
 
+#: A record that librdkafka let go of because it was told to, or because its producer is of no use any more.
+PURGED: Final = frozenset({KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE})  # noqa: SLF001
+
 #: What a broker says that does not know a request: it is older than the request, or the embedded one.
 UNSUPPORTED: Final = frozenset(
     {
@@ -109,6 +112,20 @@ def error_of(raised: KafkaException) -> KafkaError:
 def describe(error: KafkaError) -> str:
     """Return librdkafka's own words on one line, with the error's name to search for."""
     return f"{' '.join(error.str().split())} [{error.name()}]"
+
+
+def is_fatal(error: KafkaError) -> bool:
+    """Tell whether the handle that this comes from is of no use any more."""
+    return error.fatal() or error.code() in FATAL
+
+
+def given_up(error: KafkaError, topic: str, *, task_id: str) -> AppendFailed:
+    """Return what is handed to the callback of a record that was not acknowledged when its producer was given up."""
+    msg = (
+        f"topic {topic!r} did not acknowledge the record of task {task_id!r}: its producer was given up after a fatal "
+        f"error, and the next record opens another one: {describe(error)}"
+    )
+    return AppendFailed(msg, written=None)
 
 
 def translate(error: KafkaError, doing: str, *, topic: str = "") -> StreamResultsError:

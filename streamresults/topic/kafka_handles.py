@@ -6,7 +6,6 @@ import ctypes
 import logging
 import os
 import re
-import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
@@ -16,6 +15,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from streamresults.errors import StreamResultsError, TopicUnavailable
 from streamresults.topic.kafka_errors import describe, error_of, translate
+from streamresults.topic.kafka_hubs import cooperative
+from streamresults.topic.kafka_threads import hold_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,13 +49,16 @@ COMMON: Final[Mapping[str, Any]] = {
 
 
 class RepetitionFilter(logging.Filter):
-    """Lets a line of librdkafka through once in a while, whatever handle or port it names."""
+    """
+    Lets a line of librdkafka through once in a while, whatever handle or port it names.
+
+    It has no lock, which a forked child would inherit held: at worst two threads both let a line through.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
         self._seen: dict[str, float] = {}
-        self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether this line is to be logged."""
@@ -64,13 +68,12 @@ class RepetitionFilter(logging.Filter):
             # other. That brokers refuse the newer group protocol is expected of old ones, and said by the group.
             return False
         now = self._clock()
-        with self._lock:
-            before = self._seen.get(line)
-            if before is not None and now - before < REPEAT_AFTER:
-                return False
-            if len(self._seen) >= LINES_KEPT:
-                self._seen.clear()
-            self._seen[line] = now
+        before = self._seen.get(line)
+        if before is not None and now - before < REPEAT_AFTER:
+            return False
+        if len(self._seen) >= LINES_KEPT:
+            self._seen.clear()
+        self._seen[line] = now
         return True
 
 
@@ -101,7 +104,7 @@ class LastError:
 def open_handle(kind: Callable[[Settings], Opened], settings: Settings, doing: str) -> Opened:
     """Open a handle of librdkafka; raise ``ConfigurationError`` in its own words when it refuses a setting."""
     try:
-        return kind({**settings, "logger": log})
+        return cooperative(kind({**settings, "logger": log}))
     except KafkaException as exc:
         raise translate(error_of(exc), doing) from exc
 
@@ -169,6 +172,12 @@ class Forkable(ABC):
         return TopicUnavailable("this connection to Kafka was opened before a fork: the child must open its own")
 
     @classmethod
+    def before_fork(cls) -> None:
+        """Hold a fork back, for a moment, where a handle is open."""
+        if cls.__inherited:
+            hold_fork()
+
+    @classmethod
     def abandon_all(cls) -> None:
         """Give up, in a forked child, everything that the parent had opened."""
         for inherited in list(cls.__inherited):
@@ -180,4 +189,4 @@ class Forkable(ABC):
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=Forkable.abandon_all)
+    os.register_at_fork(before=Forkable.before_fork, after_in_child=Forkable.abandon_all)

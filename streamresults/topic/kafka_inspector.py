@@ -17,6 +17,7 @@ from streamresults.errors import TopicMissing, TopicUnavailable
 from streamresults.topic.base import NO_TOPIC_ID, TopicDescription, TopicInspector, Watermarks
 from streamresults.topic.kafka_errors import FORBIDDEN, MISSING, UNSUPPORTED, error_of, translate
 from streamresults.topic.kafka_handles import Forkable, LastError, Opened, Settings, open_handle, retry
+from streamresults.topic.kafka_hubs import resolved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -217,7 +218,7 @@ class KafkaInspector(TopicInspector):
 
 
 def _resolve(future: Future[Any], limit: float) -> Any:
-    return future.result(limit + RESOLVES_WITHIN)
+    return resolved(future, limit + RESOLVES_WITHIN)
 
 
 def _is_unsupported(raised: TopicUnavailable) -> bool:

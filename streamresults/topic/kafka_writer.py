@@ -14,7 +14,16 @@ from confluent_kafka import KafkaException, Producer
 
 from streamresults.errors import TopicUnavailable
 from streamresults.topic.base import Acknowledgement, TopicWriter
-from streamresults.topic.kafka_errors import MISSING, append_failure, error_of, translate
+from streamresults.topic.kafka_errors import (
+    MISSING,
+    PURGED,
+    append_failure,
+    describe,
+    error_of,
+    given_up,
+    is_fatal,
+    translate,
+)
 from streamresults.topic.kafka_handles import Forkable, LastError, Settings, open_handle, retry
 
 if TYPE_CHECKING:
@@ -54,8 +63,13 @@ PURGE_WITHIN: Final = 2.0
 HURRY_WITHIN: Final = 0.25
 
 
-def _delivery(count: Callable[[], int]) -> Callable[..., None]:
-    """Return what hands a record's fate to its callback, then counts it; it runs for each record, so it is fast."""
+def _delivery(count: Callable[[], int], ended_by: Callable[[], KafkaError | None]) -> Callable[..., None]:
+    """
+    Return what hands a record's fate to its callback, then counts it; it runs for each record, so it is fast.
+
+    Args:
+        ended_by: The fatal error of a producer that is given up just now, if there is one.
+    """
     kind, new = Acknowledgement, tuple.__new__
 
     def deliver(on_ack: Callable[[Acknowledgement], None], error: KafkaError | None, message: Message) -> None:
@@ -63,15 +77,18 @@ def _delivery(count: Callable[[], int]) -> Callable[..., None]:
             if error is None:
                 on_ack(new(kind, (None, message.partition(), message.offset())))
             else:
-                on_ack(_failure(error, message))
+                on_ack(_failure(error, message, ended_by()))
         finally:
             count()
 
     return deliver
 
 
-def _failure(error: KafkaError, message: Message) -> Acknowledgement:
+def _failure(error: KafkaError, message: Message, fatal: KafkaError | None) -> Acknowledgement:
     key, value, partition = message.key() or b"", message.value() or b"", message.partition()
+    if (fatal is not None and error.code() in PURGED) or is_fatal(error):
+        ended = given_up(fatal or error, message.topic() or "", task_id=_text(key))
+        return Acknowledgement(ended, -1 if partition is None else partition, -1)
     failure = append_failure(error, message.topic() or "", task_id=_text(key), size=len(key) + len(value), limit=0)
     return Acknowledgement(failure, -1 if partition is None else partition, -1)
 
@@ -114,7 +131,9 @@ class KafkaWriter(Forkable, TopicWriter):
         self._delivered = itertools.count().__next__
         self._looks = 0
         self._refused = 0
-        self._deliver = _delivery(self._delivered)
+        #: Why a producer is given up, while its records are handed back.
+        self._fatal: KafkaError | None = None
+        self._deliver = _delivery(self._delivered, lambda: self._fatal)
         #: Until when the producing threads serve by themselves, by the monotonic clock; guarded by the condition.
         self._burst_until = 0.0
         #: Somebody has begun to wait for an acknowledgement since the producing threads served last; guarded likewise.
@@ -142,11 +161,16 @@ class KafkaWriter(Forkable, TopicWriter):
             topic = self._topic
         callback = partial(self._deliver, on_ack or _ignore)
         number = self._number()
+        send = self._send
         try:
-            self._send(topic, value, key, partition, callback, None, 0, headers)
+            send(topic, value, key, partition, callback, None, 0, headers)
         except BufferError:
             return self._send_again(topic, value, key, partition, callback, None, 0, headers)
         except KafkaException as exc:
+            if is_fatal(error_of(exc)):
+                self._give_up(getattr(send, "__self__", None), error_of(exc))
+                if self._send is not send:  # nothing of this record was taken
+                    return self._send_again(topic, value, key, partition, callback, None, 0, headers)
             self._count_refusal()
             size = len(key) + len(value or b"")
             raise append_failure(error_of(exc), topic, task_id=_text(key), size=size, limit=self._limit) from exc
@@ -211,7 +235,7 @@ class KafkaWriter(Forkable, TopicWriter):
         """Wait for all acknowledgements."""
         if self.forked:
             raise self.not_here()
-        if self._producer is None:
+        if self._thread is None:
             return 0
         self._wait(lambda: self._outstanding() <= 0, deadline)
         with self._acked:
@@ -258,12 +282,13 @@ class KafkaWriter(Forkable, TopicWriter):
         """Flush, fail what is left, end the thread."""
         with self._opening:
             closed, self._send = self._stopping, self._refuse
-        producer, thread = self._producer, self._thread
-        if closed or self.forked or producer is None or thread is None:
+        thread = self._thread
+        if closed or self.forked or thread is None:
             self._stopping = True
             return 0
         left = self.flush(deadline)
-        if left:
+        producer = self._producer
+        if left and producer is not None:
             producer.purge()
             self._wait_until_purged()
         self._stopping = True
@@ -302,17 +327,55 @@ class KafkaWriter(Forkable, TopicWriter):
             # The same two questions as in warm(), so that a first record without it takes 60 ms instead of 0.5 s.
             for _ in range(2):
                 producer.list_topics(self._topic, HURRY_WITHIN)
-        while not self._stopping:
+        while not self._stopping and self._producer is producer:
             burst = self._burst_until - time.monotonic()
             if burst > 0 and not self._waiting:
                 with self._acked:
                     self._acked.wait(burst)
             else:
                 self._serve_once(producer, SERVE_SLICE)
+        if self._producer is not producer:
+            self._hand_back(producer)
+
+    def _give_up(self, producer: object, error: KafkaError) -> None:
+        """
+        Let a producer go whose error is fatal: the next record opens another one, with another producer id.
+
+        Its own thread hands back what it had not acknowledged.
+        """
+        with self._opening:
+            if self._producer is not producer or self._stopping or self._send == self._refuse:
+                return
+            self._fatal = error
+            self._producer, self._send = None, self._send_first
+        log.error(
+            "the producer of topic %s is given up, and the next record opens another one: %s",
+            self._topic,
+            describe(error),
+            extra={"action": "producer_given_up", "topic": self._topic},
+        )
+
+    def _hand_back(self, producer: Producer) -> None:
+        """Fail what a producer that was given up has not acknowledged; each record's callback hears of it."""
+        deadline = time.monotonic() + PURGE_WITHIN
+        producer.purge()
+        while len(producer) and time.monotonic() < deadline:
+            self._serve_once(producer, SERVE_SLICE)
+        self._fatal = None
+        with self._acked:
+            self._served += 1  # there is room again
+            self._acked.notify_all()
 
     def _serve_once(self, producer: Producer, seconds: float) -> None:
         try:
             served = producer.poll(seconds)
+        except KafkaException as exc:
+            # librdkafka's own word, raised in the middle of serving: what is left is served by the next call.
+            served = 1
+            if is_fatal(error_of(exc)):
+                self._give_up(producer, error_of(exc))
+            else:
+                log.warning("%s", describe(error_of(exc)), extra={"action": "producer_error"})
         except Exception:
             log.exception("a callback of a produced record failed", extra={"action": "ack_callback_failed"})
             served = 1

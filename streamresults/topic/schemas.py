@@ -42,19 +42,22 @@ class SchemaTopic:
         Raises:
             TopicUnavailable: The topic could not be read to its end.
         """
-        if self._pid != os.getpid():  # a forked child: the connection is the parent's, and so may the lock have been
-            self._lock, self._inspector, self._pid = Lock(), None, os.getpid()
-        with self._lock:
+        with self._own_lock():
             if fingerprint not in self._found:
                 self._read_on(Deadline(_READ_TIMEOUT))
             return self._found.get(fingerprint)
 
     def close(self) -> None:
         """Release the connection; finding again opens another."""
-        with self._lock:
+        with self._own_lock():
             if self._inspector is not None:
                 self._inspector.close()
                 self._inspector = None
+
+    def _own_lock(self) -> Lock:
+        if self._pid != os.getpid():  # a forked child: the connection is the parent's, and so may the lock have been
+            self._lock, self._inspector, self._pid = Lock(), None, os.getpid()
+        return self._lock
 
     def _read_on(self, deadline: Deadline) -> None:
         """Read what was added since the last time, to the end as it is now."""

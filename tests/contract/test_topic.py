@@ -23,10 +23,12 @@ from hypothesis import strategies as st
 
 from streamresults.deadline import Deadline
 from streamresults.errors import AppendFailed, RecordTooLarge, TopicMissing, TopicUnavailable
+from streamresults.events.signatures import SIGNATURE, Keyring
 from streamresults.topic.base import NO_TOPIC_ID, RECORD_BYTES, Acknowledgement, Broker, TopicSettings
 from streamresults.topic.kafka import KafkaBroker, WriterSettings
 from streamresults.topic.memory import MemoryBroker
 from streamresults.topic.memory_log import murmur2
+from streamresults.topic.signed import SignedBroker
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -101,6 +103,23 @@ class MemoryHarness(Harness):
         return self.memory.committed(topic, group)
 
 
+class SignedHarness(MemoryHarness):
+    """The in-memory broker with signatures around it: they change nothing that an interface promises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        keyring = Keyring({"k1": "b7e1" * 16}, sign_with="k1")
+        self.broker = SignedBroker(self.memory, keyring, _Every())
+        self.small = SignedBroker(self.small, keyring, _Every())
+
+
+class _Every:
+    """A container of every name."""
+
+    def __contains__(self, _topic: object) -> bool:
+        return True
+
+
 class KafkaHarness(Harness):
     """Does to Kafka what an operator would."""
 
@@ -127,11 +146,11 @@ class KafkaHarness(Harness):
         return {at.partition: at.offset for at in future.result(SOON).topic_partitions if at.topic == topic}
 
 
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["memory", "signed", pytest.param("kafka", marks=pytest.mark.kafka)])
 def harness(request: pytest.FixtureRequest) -> Harness:
     """Each implementation in turn."""
-    if request.param == "memory":
-        return MemoryHarness()
+    if request.param != "kafka":
+        return MemoryHarness() if request.param == "memory" else SignedHarness()
     return KafkaHarness(request.getfixturevalue("kafka_bootstrap"))
 
 
@@ -250,7 +269,8 @@ def test_key_value_headers_and_time_are_read_as_written(
     [record] = read(reader, 1)
     kind, milliseconds = record.timestamp()
 
-    assert (b"\xff\x00", None, headers) == (record.key(), record.value(), record.headers())
+    found = [header for header in record.headers() or () if header[0] != SIGNATURE]
+    assert (b"\xff\x00", None, headers) == (record.key(), record.value(), found)
     assert kind == 2
     inspector = broker.inspector(topic)
     assert inspector.offsets_at([3], milliseconds, Deadline(SOON)) == {3: 0}

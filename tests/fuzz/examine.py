@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from streamresults.errors import PayloadError, RecordError, RemoteTaskError, SecurityError
 from streamresults.events.allowlist import ExceptionAllowlist
 from streamresults.events.codec import Codec, task_id_of
-from streamresults.events.payloads import default_registry
-from streamresults.events.remote_frames import attach
+from streamresults.events.payloads import check_plain, default_registry
+from streamresults.events.remote_frames import Raisable
 from streamresults.events.revive import revive
+from streamresults.payload_store.bodies import Unpacking
 from tests.hostile.traps import LISTED, SPRUNG
+
+if TYPE_CHECKING:
+    from streamresults.events.event import Payload
 
 CODEC: Final = Codec()
 REGISTRY: Final = default_registry()
 ALLOWLIST: Final = ExceptionAllowlist(LISTED)
+BODIES: Final = Unpacking()
 
 _MODULES: Final[set[str]] = set()
 
@@ -51,8 +56,7 @@ def examine(value: bytes) -> bool:
         event = CODEC.decode(value)
     except RecordError:
         return known
-    if event.payload.body is not None:
-        _payload(event.payload.content_type, event.payload.body)
+    _payload(event.payload)
     _revived(event)
     return known
 
@@ -81,9 +85,12 @@ def _agrees(value: bytes, prefix: Any) -> None:
         raise Finding(msg)
 
 
-def _payload(content_type: str, body: bytes) -> None:
+def _payload(payload: Payload) -> None:
     try:
-        REGISTRY.decode(content_type, body)
+        check_plain(payload)
+        body = BODIES.body(payload)
+        if body is not None:
+            REGISTRY.decode(payload.content_type, body)
     except PayloadError:
         return
 
@@ -94,7 +101,9 @@ def _revived(event: Any) -> None:
     if not issubclass(kind, Exception) or (kind not in ALLOWLIST and kind not in {RemoteTaskError, SecurityError}):
         msg = f"revive gave {kind!r}"
         raise Finding(msg)
-    _raised(attach(exc, event.exception))
+    raisable = Raisable(exc, event.exception)
+    _raised(raisable.exception)
+    raisable.afresh()
     if SPRUNG:
         ran, SPRUNG[:] = list(SPRUNG), []
         msg = f"code ran: {ran}"

@@ -1,5 +1,5 @@
 """
-The table of docs/threat-model.md, made of the corpus.
+The tables of docs/threat-model.md, made of the corpus and of the forgeries.
 
 Run it from the root of the repository after extending the corpus:
 
@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from tests.hostile.building import Hostile, corpus
+from tests.hostile.forging import forgeries
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "threat-model.md"
 BEGIN: Final = "<!-- the table: python -m tests.hostile.page -->\n"
 END: Final = "<!-- end of the table -->\n"
+FORGERIES: Final = ("<!-- the forgeries: python -m tests.hostile.page -->\n", "<!-- end of the forgeries -->\n")
 #: What a caller gets, in words, where the class alone does not say it.
 _SAID: Final = {
     "nobody's": "a dead letter of no task: its key is no task id",
@@ -34,10 +36,21 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def forged() -> str:
+    """Return the table of forged records."""
+    lines = ["| a record with | is refused as |", "|---|---|"]
+    lines += [f"| {forgery.attack} | {forgery.why} |" for forgery in forgeries()]
+    return "\n".join(lines) + "\n"
+
+
 def with_table(page: str) -> str:
-    """Return a page with its table made anew."""
-    head, _, rest = page.partition(BEGIN)
-    return head + BEGIN + "\n" + table() + "\n" + END + rest.partition(END)[2]
+    """Return a page with its tables made anew."""
+    return _put(_put(page, BEGIN, table(), END), FORGERIES[0], forged(), FORGERIES[1])
+
+
+def _put(page: str, begin: str, made: str, end: str) -> str:
+    head, _, rest = page.partition(begin)
+    return head + begin + "\n" + made + "\n" + end + rest.partition(end)[2]
 
 
 def _line(record: Hostile) -> str:

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
 SOON = 30.0
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "asyncio.md").read_text()
-SAID = ["{'paid': True}\n", "4950\n", "STARTED\nSUCCESS\n"]
+SAID = ["{'paid': True}\n", "4950\n", "part-2 2\npart-1 1\n", "STARTED\nSUCCESS\n"]
 
 
 @pytest.fixture

@@ -103,6 +103,17 @@ async def await_them(client: streamresults.AsyncClient, publisher: streamresults
     assert_type((await client.forget("a")).partition, int)
     async for event in client.events("a", 5):
         assert_type(event, Result)
+    handle = client.result("a")
+    assert_type(await handle.state, str)
+    assert_type(await handle.ready, bool)
+    assert_type(await handle.children, list[streamresults.AsyncResultHandle])
+    tasks = client.results(["a", handle, client.results(["b"])])
+    assert_type(await tasks.join(10), list[Any])
+    assert_type((await tasks.counts()).waiting, int)
+    assert_type(await tasks.first(10), streamresults.AsyncResultHandle)
+    async for ended in tasks.as_completed(10):
+        assert_type(ended, streamresults.AsyncResultHandle)
+    assert_type(await client.restore_group("g"), streamresults.AsyncResultGroup)
     pending = await publisher.send(publisher.event("a", "PROGRESS", result=0.5))
     assert_type(await pending, Position)
     assert_type(await publisher.succeeded("a", 1), Position | None)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 #: What the machinery is told of; no caller calls it.
 TOLD = {"after_fork", "grown", "recreated", "missing"}
-#: Sets and groups: for threads alone so far.
-THREADS_ALONE = {"results", "group", "restore_group"}
 
 
 def _public(face: type) -> set[str]:
@@ -32,7 +30,7 @@ def _parameters(face: type, name: str) -> list[tuple[str, object, object]] | Non
 
 
 PAIRS = [
-    *((AsyncClient, Client, name) for name in sorted(_public(Client) - THREADS_ALONE)),
+    *((AsyncClient, Client, name) for name in sorted(_public(Client))),
     *((AsyncPublisher, Publisher, name) for name in sorted(_public(Publisher))),
 ]
 

@@ -315,9 +315,10 @@ class Asked:
         assert inspector is not None
         #: How many tasks each look was for.
         self.looks: list[int] = []
-        self.ends = self.assigns = 0
+        self.questions = self.assigns = 0
         self.waits = engine.waits
-        look, read_from, ends = view.look, reader.read_from, inspector.ends
+        look, read_from = view.look, reader.read_from
+        ends, offsets_at = inspector.ends, inspector.offsets_at
 
         def counted_look(wanted: Any, interest: Any = None) -> Any:
             self.looks.append(sum(map(len, wanted.values())))
@@ -328,12 +329,17 @@ class Asked:
             read_from(offsets)
 
         def counted_ends(partitions: Any, deadline: Any) -> Any:
-            self.ends += 1
+            self.questions += 1
             return ends(partitions, deadline)
+
+        def counted_offsets(partitions: Any, moment: Any, deadline: Any) -> Any:
+            self.questions += 1
+            return offsets_at(partitions, moment, deadline)
 
         view.look = counted_look  # type: ignore[method-assign]
         reader.read_from = counted_read  # type: ignore[method-assign]
         inspector.ends = counted_ends  # type: ignore[method-assign]
+        inspector.offsets_at = counted_offsets  # type: ignore[method-assign]
 
     def register(self, client: Client, via: Any) -> None:
         """Register many, before anybody can look at the first."""
@@ -352,7 +358,7 @@ def test_many_registrations_are_looked_at_together(desk: Desk, via: Any) -> None
 
     assert MANY == max(asked.looks)
     assert len([look for look in asked.looks if look]) <= 2
-    assert [int(via == "topic")] * 2 == [asked.ends, asked.assigns]
+    assert [int(via == "topic")] * 2 == [asked.questions, asked.assigns]
 
 
 def test_the_partitions_of_many_registrations_are_assigned_together() -> None:
@@ -366,7 +372,7 @@ def test_the_partitions_of_many_registrations_are_assigned_together() -> None:
             eventually(lambda: all(watch.is_read for watch in watches.values()), SOON)
 
             assert PARTITIONS == len(watches)
-            assert [1, 1] == [asked.ends, asked.assigns]
+            assert [1, 1] == [asked.questions, asked.assigns]
 
 
 def _enter(waits: Waits, count: int) -> None:

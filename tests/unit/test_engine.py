@@ -104,6 +104,23 @@ def test_an_end_that_comes_before_the_proof_moves_the_proof(desk: Desk) -> None:
     assert ("SUCCESS", "full") == wait.told
 
 
+def test_a_result_that_comes_before_the_reader_is_found_without_any_fold(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No compactor has ever run, so that no view can show it: the log is read from when the wait began."""
+    read, published = desk.engine.assigner._read, list[int]()
+
+    def late(unread: Any) -> None:
+        if unread and not published:
+            published.append(desk.publish("t", "SUCCESS"))
+        read(unread)
+
+    monkeypatch.setattr(desk.engine.assigner, "_read", late)
+
+    assert ("SUCCESS", "topic") == desk.wait().told
+    assert published
+
+
 def test_a_success_needs_no_proof(desk: Desk) -> None:
     """It is right whatever else there is; no compactor is needed at all."""
     wait = desk.wait()

@@ -239,3 +239,18 @@ def test_attempts_are_told_by_the_events(desk: Desk) -> None:
     assert (2, "SUCCESS", 2) == (second.number, second.state, second.events)
     assert first.started_at is not None
     assert first.started_at <= first.last_at <= second.last_at
+
+
+def test_events_that_do_not_say_their_run_belong_to_the_one_before(desk: Desk) -> None:
+    """Such as reports of progress; of an event whose body is broken the state is known, and the others are whole."""
+    with desk.wiring.publisher(worker="w-1") as publisher:
+        for state, attempt in (("RECEIVED", 0), ("STARTED", 1), ("PRINTING", 0), ("RETRY", 1), ("STARTED", 2)):
+            desk.append(b"t", desk.codec.encode(publisher.event("t", state, attempt=attempt)))
+        whole = desk.codec.encode(publisher.event("t", "FAILURE", attempt=2, labels={"a": "b"}))
+    desk.append(b"t", whole[:-8])
+    unsaid, first, second = desk.client.result("t").attempts()
+
+    assert (0, "RECEIVED", 1) == (unsaid.number, unsaid.state, unsaid.events)
+    assert (1, "RETRY", 3) == (first.number, first.state, first.events)
+    assert (2, "FAILURE", 2, "w-1") == (second.number, second.state, second.events, second.worker)
+    assert second.last_at.tzinfo is not None

@@ -8,6 +8,7 @@ one log line for each unlisted type, on the reading and on the writing side, and
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,14 @@ def test_what_one_allowlist_must_never_rebuild_code_cannot_list_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "base", [("celery.exceptions", "Ignore"), ("dramatiq.errors", "Retry"), ("arq.worker", "Retry")]
+    "base",
+    [
+        ("celery.exceptions", "Ignore"),
+        ("dramatiq.errors", "Retry"),
+        ("arq.worker", "Retry"),
+        ("twisted.internet.defer", "CancelledError"),
+        ("a.library.of.tomorrow", "Task.CancelledError"),
+    ],
 )
 def test_a_framework_s_control_exceptions_are_known_by_name(base: tuple[str, str]) -> None:
     """They need not be imported, and a subclass is one too."""
@@ -170,6 +178,25 @@ def test_decisions_are_counted_by_type_and_outcome() -> None:
         ("os:system", "refused"): 1,
         (OTHER, "not_listed"): 1,
     } == allowlist.decisions.counts
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_forked_child_counts_from_nothing() -> None:
+    """It is another process, and does not wait for a lock that a thread of its parent held."""
+    allowlist = ExceptionAllowlist()
+    allowlist.judge("builtins", "KeyError")
+    with allowlist.decisions._lock:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                allowlist.judge("builtins", "ValueError")
+                code = 0 if allowlist.decisions.counts == {("builtins:ValueError", "allowed"): 1} else 2
+            finally:
+                os._exit(code)
+
+    assert 0 == os.waitpid(child, 0)[1]
+    assert {("builtins:KeyError", "allowed"): 1} == allowlist.decisions.counts
 
 
 def test_names_of_records_fill_neither_counts_nor_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -114,7 +114,7 @@ def test_one_that_does_not_come_in_time_harms_nobody_else(desk: Desk) -> None:
 
     assert time.monotonic() - began < 1
     assert ("SUCCESS", True) == (whole.state, late.ready)
-    with pytest.raises(TopicUnavailable, match=r"offset 1 was not read from the log in 0\.2 s"):
+    with pytest.raises(TopicUnavailable, match=r"offset 1 was not read from the log in 0\.[12]\d* s"):
         _ = late.state
 
 

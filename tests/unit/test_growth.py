@@ -8,6 +8,7 @@ descriptor says, whoever writes it and whatever is lost; a topic that is deleted
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -334,6 +335,31 @@ def test_a_registration_from_before_the_growth_is_called(field: Field) -> None:
     field.publish(task, "SUCCESS", MANY)
 
     assert told.get(timeout=SOON).result().state == "SUCCESS"
+
+
+@pytest.mark.parametrize("interval", [0.02, 3600.0])
+def test_events_in_partitions_that_are_added_are_told_to_who_waits(field: Field, interval: float) -> None:
+    """Each as it comes where the wait looks often, and all of them before it ends however seldom it looks."""
+    field.compact()
+    task, told = field.moved(), list[str]()
+
+    def wait() -> str:
+        note = lambda event: told.append(event.state)  # noqa: E731
+        return field.client.wait(task, SOON, via="topic", interval=interval, on_message=note).state
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait)
+        field.publish(task, "STARTED", FEW)
+        eventually(lambda: told == ["STARTED"], SOON, "the first event is told")
+        field.grow()
+        eventually(lambda: field.client._whereabouts.place.counts == (MANY, FEW), SOON)  # type: ignore[union-attr]
+        field.publish(task, "PRINTING", MANY)
+        if interval < 1:
+            eventually(lambda: told == ["STARTED", "PRINTING"], SOON, "what comes in the new partition is told")
+        field.publish(task, "SUCCESS", MANY)
+        assert waiting.result(SOON) == "SUCCESS"
+
+    assert told == ["STARTED", "PRINTING", "SUCCESS"]
 
 
 def test_a_failure_waits_for_the_proof_that_no_other_home_holds_a_success(field: Field) -> None:

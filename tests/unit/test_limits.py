@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from streamresults.errors import ConfigurationError, MalformedRecord, RemoteTaskError
-from streamresults.events.allowlist import NAME_MAX, ExceptionAllowlist
+from streamresults.events.allowlist import ExceptionAllowlist, allow
 from streamresults.events.bounds import FIELDS_MAX, FREE_BYTES
 from streamresults.events.builtin_fields import COLUMN_MAX
 from streamresults.events.codec import Codec
 from streamresults.events.event import Event, ExceptionNode, Frame, NamedValue
 from streamresults.events.exceptions import capture
-from streamresults.events.forms import ALIKE_MAX, DEPTH_MAX, RAW_DEPTH_MAX
+from streamresults.events.forms import ALIKE_MAX
 from streamresults.events.limits import Limits
 from streamresults.events.payloads import default_registry
+from streamresults.events.remote_frames import ALL_MAX, Raisable
 from streamresults.events.revive import revive
 from streamresults.settings import Settings, load
 from streamresults.store.memory import MemoryStore
@@ -45,6 +46,7 @@ LIMITS = Limits(
     message=100,
     value=40,
     traceback=4000,
+    name=70,
     total=9000,
 )
 STEPS = pytest.mark.parametrize("step", [-1, 0, 1], ids=["below", "at", "above"])
@@ -77,6 +79,11 @@ def with_attributes(count: int) -> BaseException:
     return exc
 
 
+def with_a_name(length: int) -> BaseException:
+    made: BaseException = type("n" * length, (Exception,), {"__module__": "m"})()
+    return made
+
+
 def with_notes(count: int) -> BaseException:
     exc = ValueError()
     for number in range(count):
@@ -93,7 +100,13 @@ SIZES: dict[str, tuple[Callable[[int], BaseException], Callable[[tuple[Exception
     "attributes": (with_attributes, lambda nodes: len(nodes[0].attributes)),
     "notes": (with_notes, lambda nodes: len(nodes[0].notes)),
     "message": (lambda n: ValueError("m" * n), lambda nodes: len(nodes[0].message)),
+    "name": (with_a_name, lambda nodes: len(nodes[0].qualname)),
 }
+
+
+def test_every_limit_is_tested() -> None:
+    """By the table, or by the three tests behind it."""
+    assert {*SIZES, "value", "traceback", "total"} == set(Limits.__struct_fields__)
 
 
 @STEPS
@@ -128,21 +141,21 @@ def test_a_traceback_above_its_limit_keeps_both_ends(step: int) -> None:
     assert len(text) <= LIMITS.traceback
 
 
-def test_all_of_it_together_ends_at_a_limit() -> None:
-    """Many small things are as large as one large thing."""
+@STEPS
+def test_all_of_it_together_ends_at_a_limit(step: int) -> None:
+    """Many small things are as large as one large thing: names, message, values and notes are counted as one."""
     exc = with_attributes(8)
     exc.args = tuple("y" * 30 for _ in range(7))
     for number in range(9):
         exc.add_note(f"{number}" + "n" * 90)
-    chain = chained(11)
-    chain.__context__ = exc
-    small = Limits(total=600)
-    nodes, _ = capture(exc, JSON, small)
-    whole, _ = capture(exc, JSON, Limits(total=6000))
+    (whole,), _ = capture(exc, JSON)
+    texts = (whole.module, whole.qualname, *whole.bases, whole.message, *whole.notes)
+    values = (*whole.arguments, *whole.attributes)
+    size = sum(map(len, texts)) - len(whole.bases) + sum(len(one.name) + len(one.data) for one in values)
+    (node,), _ = capture(exc, JSON, Limits(total=size - step))
 
-    assert nodes[0].truncated
-    assert not whole[0].truncated
-    assert sum(len(note) for note in nodes[0].notes) + sum(len(value.data) for value in nodes[0].arguments) <= 600
+    assert node.truncated is (step > 0)
+    assert (node.notes == whole.notes) is (step <= 0)
 
 
 def node(**fields: Any) -> ExceptionNode:
@@ -188,17 +201,53 @@ def test_a_reader_looks_at_twice_as_much_as_is_written(name: str, step: int) -> 
 
 
 @STEPS
-def test_a_name_has_at_most_256_characters(step: int) -> None:
-    """The contract's length, for modules, classes and attributes; a longer one is no name."""
-    name = "a" * (NAME_MAX + step)
-    actual = revive((node(attributes=(value(1, name),)),), "", ALLOWLIST, REGISTRY)
-    listed = (
-        ExceptionAllowlist([type(name, (Exception,), {"__module__": "m", "__qualname__": name})]) if step < 1 else None
-    )
+def test_a_reader_makes_twice_as_many_frames(step: int) -> None:
+    """And of a whole record so many that a raise never takes long."""
+    one = Frame(file="f", line=1, function="f")
+    most = node(frames=(one,) * (2 * LIMITS.frames + step))
+    exc = Raisable(ValueError(), [most], LIMITS).exception
+    chain = tuple(node(cause=number + 1, frames=(one,)) for number in range(ALL_MAX + step))
+    whole: BaseException | None = revive(chain, "", ALLOWLIST, REGISTRY, limits=Limits(chain=ALL_MAX))
+    assert whole is not None
+    Raisable(whole, chain)
+    shown = 0
+    while whole is not None:
+        shown += whole.__traceback__ is not None
+        whole = whole.__cause__
+
+    assert min(len(most.frames), 2 * LIMITS.frames) == len(list(traceback.walk_tb(exc.__traceback__)))
+    assert min(len(chain), ALL_MAX) == shown
+
+
+@STEPS
+@pytest.mark.parametrize("limit", [LIMITS.name, Limits().name])
+def test_a_longer_name_is_none(limit: int, step: int) -> None:
+    """Of modules, classes and attributes: it is not looked up, counted or logged, and cannot be listed."""
+    name = "a" * (limit + step)
+    cls = type(name, (Exception,), {"__module__": "m"})
+    actual = revive((node(attributes=(value(1, name),)),), "", ALLOWLIST, REGISTRY, limits=Limits(name=limit))
+    allowlist = ExceptionAllowlist(name_max=limit)
+    allowlist.judge("m", name)
 
     assert hasattr(actual, name) is (step < 1)
-    assert step > 0 or (listed is not None and listed.find("m", name) is not None)
-    assert ALLOWLIST.may_be_listed("m", name) is (step < 1)
+    assert allowlist.may_be_listed("m", name) is (step < 1)
+    assert (("other", "not_listed") in allowlist.decisions.counts) is (step > 0)
+    if step > 0:
+        with pytest.raises(ConfigurationError, match=f"more than {limit} characters"):
+            ExceptionAllowlist([cls], name_max=limit)
+    else:
+        assert cls is ExceptionAllowlist([cls], name_max=limit).find("m", name)
+
+
+@STEPS
+def test_what_code_lists_has_a_name_of_that_length_too(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of code knows no settings; who reads does."""
+    cls = type("a" * (LIMITS.name + step), (Exception,), {"__module__": "m"})
+    monkeypatch.setattr("streamresults.events.allowlist._BY_CODE", {})
+    allow(cls)
+    found = ExceptionAllowlist(name_max=LIMITS.name).find("m", cls.__name__)
+
+    assert found is (None if step > 0 else cls)
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a b", "a\n", "a-b", "a.", ".a", "a..b", "\x00", "\ud800", "a:b", "*"])
@@ -251,20 +300,6 @@ def test_members_that_share_a_hash_are_bounded(step: int) -> None:
 
 
 @STEPS
-def test_nesting_is_bounded_on_both_sides(step: int) -> None:
-    """What is encoded at its deepest is decoded; one level more is not encoded, and refused when it comes."""
-    nested: list[Any] = []
-    for _ in range(DEPTH_MAX - 1 + step):
-        nested = [nested]
-    nodes, _ = capture(ValueError(nested), JSON)
-    raw = b"[" * (RAW_DEPTH_MAX + step) + b"]" * (RAW_DEPTH_MAX + step)
-    record = (node(arguments=(NamedValue(content_type="application/json", data=raw),)),)
-
-    assert ("text/x-python-repr" if step > 0 else "application/json") == nodes[0].arguments[0].content_type
-    assert isinstance(revive(record, "", ALLOWLIST, REGISTRY), RemoteTaskError) is (step > 0)
-
-
-@STEPS
 def test_a_caret_is_bounded(step: int) -> None:
     """Python prints a space for each column."""
     fields = (value(COLUMN_MAX + step, "offset"),)
@@ -275,9 +310,10 @@ def test_a_caret_is_bounded(step: int) -> None:
 
 def test_every_limit_is_a_setting() -> None:
     """What a process is told is what it keeps to; the defaults are the same on both sides."""
-    settings = Settings(exception_chain_max=3, exception_total_max=7)
+    settings = Settings(exception_chain_max=3, exception_total_max=7, exception_name_max=2)
     with Wiring(settings, broker=MemoryBroker(), store=MemoryStore()) as wiring:
-        assert Limits(chain=3, total=7) == wiring.limits() == wiring.decoding().limits
+        assert Limits(chain=3, total=7, name=2) == wiring.limits() == wiring.decoding().limits
+        assert not wiring.allowlist().may_be_listed("abc", "E")
     with Wiring(Settings(), broker=MemoryBroker(), store=MemoryStore()) as wiring:
         assert Limits() == wiring.limits()
 

@@ -29,7 +29,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamresults.errors import ConfigurationError, ContentTypeRefused, PayloadNotDecodable, PayloadNotEncodable
-from streamresults.events.forms import DEPTH_MAX, RAW_DEPTH_MAX
+from streamresults.events.forms import DEPTH_MAX, raw_depth
 from streamresults.events.json_serializer import JsonSerializer
 from streamresults.events.msgpack_serializer import MsgpackSerializer
 from streamresults.events.payloads import Serializer, SerializerRegistry, default_registry
@@ -328,7 +328,7 @@ def test_a_broken_form_is_not_decodable(serializer: Serializer, form: dict[str, 
         serializer.decode(data)
 
 
-DEEP = RAW_DEPTH_MAX + 1
+DEEP = raw_depth(DEPTH_MAX) + 1
 HOSTILE = [
     (JSON, b""), (JSON, b"{"), (JSON, b"\xff"), (JSON, b'"\\ud800"'), (JSON, b"1e999"), (JSON, b"1" * 5000),
     (JSON, b"NaN"), (JSON, b"1 2"), (JSON, b"[" * 10**6), (JSON, b'{"a":' * 10**5), (JSON, b"[" * DEEP + b"]" * DEEP),

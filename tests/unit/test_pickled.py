@@ -1,8 +1,8 @@
 """
-Pickle, where both sides name it, and which content types are accepted.
+Pickle, where both sides name it.
 
 We test these aspects: it is off by default and warns when it is turned on; nothing but listed classes is looked up; an
-exception that does not pickle becomes what comes nearest; the first of three lists decides.
+exception that does not pickle becomes what comes nearest.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamresults.errors import ConfigurationError, ContentTypeRefused, PayloadNotDecodable, PayloadNotEncodable
-from streamresults.events.accepting import accepted
+from streamresults.errors import ContentTypeRefused, PayloadNotDecodable, PayloadNotEncodable
 from streamresults.events.allowlist import ExceptionAllowlist
-from streamresults.events.payloads import default_registry
 from streamresults.events.pickled import CONTENT_TYPE, SIZE_MAX, PickleSerializer, picklable
 from streamresults.settings import Settings
 from streamresults.store.memory import MemoryStore
@@ -144,26 +142,3 @@ def test_pickle_is_off_unless_a_setting_names_it(caplog: pytest.LogCaptureFixtur
             assert ("pickle" in settings.accept) is reads, "who writes pickle does not read it for that"
 
     assert any("can run the constructors" in record.message for record in caplog.records)
-
-
-@pytest.mark.parametrize(
-    ("stated", "expected"),
-    [
-        ((("json",), ("msgpack",), ("json", "msgpack")), {"application/json"}),
-        ((None, ("msgpack",), ("json",)), {"application/x-msgpack"}),
-        ((None, None, ("application/json",)), {"application/json"}),
-        ((None, None, None), None),
-        (((), ("json",), ("json",)), set()),
-        ((None, (), ("json",)), set()),
-    ],
-)
-def test_the_first_list_that_says_anything_decides(stated: Any, expected: set[str] | None) -> None:
-    """The argument, then result_accept_content, then accept_content; never a mixture, and an empty list is one."""
-    assert expected == accepted(default_registry(), *stated)
-
-
-def test_only_the_list_that_decides_has_to_be_right() -> None:
-    """An unknown name in it is an error that names it."""
-    assert accepted(default_registry(), ("json",), ("nonsense",), None) == frozenset({"application/json"})
-    with pytest.raises(ConfigurationError, match="nonsense"):
-        accepted(default_registry(), None, ("nonsense",), ("json",))

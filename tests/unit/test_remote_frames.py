@@ -25,7 +25,7 @@ from streamresults.events.event import ExceptionNode, Frame
 from streamresults.events.exceptions import capture
 from streamresults.events.limits import LIMITS
 from streamresults.events.payloads import default_registry
-from streamresults.events.remote_frames import attach
+from streamresults.events.remote_frames import Raisable
 from streamresults.events.revive import RemoteRepr, revive
 from streamresults.events.traceback_text import capture_text
 from tests.hostile.detectors import watched
@@ -59,6 +59,11 @@ def remotely() -> Exception:
 
 def charge() -> None:
     raise KeyError("card")
+
+
+def attach(exc: BaseException, nodes: Sequence[ExceptionNode]) -> BaseException:
+    """Give an exception its recorded frames."""
+    return Raisable(exc, nodes).exception
 
 
 def raised(exc: BaseException, nodes: Sequence[ExceptionNode]) -> str:

@@ -82,6 +82,14 @@ def test_secrets_are_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found.redis_url == found.kafka["sasl.password"] == "redis://:hunter2@r:6379/0"
 
 
+def test_a_setting_that_ends_in_file_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``allow_file`` is a setting of its own: its variable does not say where ``allow`` is to be read."""
+    monkeypatch.setenv("STREAMRESULTS_ALLOW_FILE", "allowed.toml")
+    found = load()
+
+    assert ("allowed.toml", ()) == (found.allow_file, found.allow)
+
+
 def test_secrets_are_masked_for_people() -> None:
     """No password appears in what is shown."""
     shown = str(describe(load({"redis_url": "redis://me:hunter2@r:6379/0", "kafka": {"sasl.password": "hunter2"}})))

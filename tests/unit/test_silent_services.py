@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from streamresults.aio import AsyncClient
-from streamresults.errors import TopicMissing
+from streamresults.errors import TopicMissing, TopicUnavailable
 from streamresults.settings import Settings
 from streamresults.store.memory import MemoryStore
 from streamresults.topic import kafka_group
@@ -51,6 +51,18 @@ def test_a_topic_that_nobody_created_is_named_as_that() -> None:
         pytest.raises(TopicMissing, match=r"'forgotten' does not exist.*streamresults init"),
     ):
         client.wait("a", 5)
+
+
+def test_where_neither_kafka_nor_a_view_can_tell_both_are_named(memory_wiring: Wiring) -> None:
+    """That no compactor has run is not the trouble of who cannot reach Kafka."""
+    broker = memory_wiring.broker()
+    assert isinstance(broker, MemoryBroker)
+    broker.fail("the brokers are silent")
+    with (
+        memory_wiring.client() as client,
+        pytest.raises(TopicUnavailable, match=r"the brokers are silent\. Nor can the view tell: no view of a topic"),
+    ):
+        client.wait("a", 5, via="topic")
 
 
 def registered(client: Client) -> object:

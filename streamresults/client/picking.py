@@ -1,0 +1,216 @@
+"""What a set makes of its tasks as they end: fed by a thread or by a coroutine, which alone differ in how they wait."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+
+from streamresults.client.unfetched import UnfetchedResult
+from streamresults.errors import StreamResultsError
+from streamresults.events import states
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from streamresults.client.handle import ResultHandle
+    from streamresults.client.joining import Ended
+    from streamresults.client.result_set import ResultSet
+
+T = TypeVar("T")
+
+#: What has no event to be looked at. A tuple: a union is made anew, and asked slowly, for each member of a group.
+_NOTHING_READ: Final = (Exception, UnfetchedResult)
+
+#: Of tasks whose events say so: the group that each belongs to, and its index in it.
+Places = dict[str, tuple[str, int]]
+
+
+class Picking(ABC, Generic[T]):
+    """Takes what ends until that is enough. Used by one thread or coroutine."""
+
+    def read(self, ended: Sequence[Ended]) -> Sequence[Any]:
+        """Return what :meth:`take` takes; asks the payload store where a result rests there, and may block then."""
+        return ended
+
+    @abstractmethod
+    def take(self, read: Sequence[Any]) -> bool:
+        """Take what has ended, in any number of steps; tell whether that is enough. Blocks nowhere."""
+
+    @abstractmethod
+    def picked(self) -> T:
+        """Return what came of it, once it is enough or all have ended."""
+
+
+class _Read(NamedTuple):
+    """What a task that has ended amounts to."""
+
+    task_id: str
+    value: object
+    #: What is to be raised for it.
+    error: BaseException | None = None
+    #: Its group and its index in it, as its event says.
+    place: tuple[str, int] | None = None
+
+
+class Values(Picking[list[Any]]):
+    """Every value, in the order of the set; see :meth:`ResultSet.join`."""
+
+    def __init__(
+        self, whole: ResultSet, *, propagate: bool, callback: Callable[[str, object], object] | None = None
+    ) -> None:
+        self._whole: Final = whole
+        self._propagate: Final = propagate
+        self._callback: Final = callback
+        self._order: Final = {task_id: index for index, task_id in enumerate(whole.handles())}
+        self._groups: Final = whole.group_ids()
+        self._values: Final[dict[str, object]] = {}
+        self._places: Final[Places] = {}
+
+    def read(self, ended: Sequence[Ended]) -> list[_Read]:
+        """Decode the values; of several exceptions that are to be raised, the first in order is."""
+        ordered = self._ordered(ended) if self._propagate else ended
+        read: list[_Read] = []
+        propagate, groups = self._propagate, self._groups
+        for task_id, found in ordered:
+            try:
+                value = value_of(found, propagate=propagate)
+            except BaseException as exc:  # noqa: BLE001 -- what a task raised; raised by who takes this
+                read.append(_Read(task_id, None, exc))
+                break
+            read.append(_Read(task_id, value, None, _place(found, groups) if groups else None))
+        return read
+
+    def _ordered(self, ended: Sequence[Ended]) -> Sequence[Ended]:
+        order = self._order
+        indexes = [order[task_id] for task_id, _ in ended]
+        # What had ended before anybody waited comes in order, and may be all there is.
+        return ended if sorted(indexes) == indexes else sorted(ended, key=lambda one: order[one[0]])
+
+    def take(self, read: Sequence[_Read]) -> bool:
+        """Keep the values; raise the first exception where that is wanted."""
+        for one in read:
+            if one.error is not None:
+                raise one.error
+            self._values[one.task_id] = one.value
+            if one.place is not None:
+                self._places[one.task_id] = one.place
+            if self._callback is not None:
+                self._callback(one.task_id, one.value)
+        return False
+
+    def picked(self) -> list[Any]:
+        """Return the values in order, lists for nested sets."""
+        return self._whole.in_order(self._values, self._places)
+
+
+class Everything(Picking[list[Any]]):
+    """What is known of each task, in the order of the set; see :meth:`ResultSet.all`."""
+
+    def __init__(self, whole: ResultSet) -> None:
+        self._whole: Final = whole
+        self._found: Final[dict[str, object]] = {}
+
+    def take(self, read: Sequence[Ended]) -> bool:
+        """Keep all."""
+        self._found.update(read)
+        return False
+
+    def picked(self) -> list[Any]:
+        """Return all in order, lists for nested sets."""
+        groups = self._whole.group_ids()
+        places = {task_id: place for task_id, found in self._found.items() if (place := _place(found, groups))}
+        return self._whole.in_order(self._found, places)
+
+
+class First(Picking["ResultHandle"]):
+    """The first task that ends; see :meth:`ResultSet.first`."""
+
+    def __init__(self, handles: Mapping[str, ResultHandle]) -> None:
+        self._handles: Final = handles
+        self._first = ""
+
+    def take(self, read: Sequence[Ended]) -> bool:
+        """Keep the first."""
+        self._first = read[0][0]
+        return True
+
+    def picked(self) -> ResultHandle:
+        """Return it."""
+        if not self._first:
+            raise ValueError("the set has no tasks: there is no first one")
+        return self._handles[self._first]
+
+
+class FirstSuccess(Picking["ResultHandle"]):
+    """The first task that ends with SUCCESS; see :meth:`ResultSet.any`."""
+
+    def __init__(self, handles: Mapping[str, ResultHandle]) -> None:
+        self._handles: Final = handles
+        self._first = ""
+        self._last: object = None
+
+    def take(self, read: Sequence[Ended]) -> bool:
+        """Look for a success."""
+        for task_id, found in read:
+            if not isinstance(found, Exception) and found.state == states.SUCCESS:
+                self._first = task_id
+                return True
+            self._last = found
+        return False
+
+    def picked(self) -> ResultHandle:
+        """Return it, or raise what the last one raised."""
+        if self._first:
+            return self._handles[self._first]
+        if self._last is None:
+            raise ValueError("the set has no tasks: none of them can succeed")
+        value_of(self._last, propagate=True)
+        msg = f"all tasks have ended, and none with {states.SUCCESS}"
+        raise ValueError(msg)
+
+
+class FirstException(Picking["ResultHandle | None"]):
+    """The first task that has failed or was revoked; see :meth:`ResultSet.first_exception`."""
+
+    def __init__(self, handles: Mapping[str, ResultHandle]) -> None:
+        self._handles: Final = handles
+        self._first: ResultHandle | None = None
+
+    def take(self, read: Sequence[Ended]) -> bool:
+        """Look for a failure."""
+        for task_id, found in read:
+            if isinstance(found, Exception) or found.state in states.PROPAGATE:
+                self._first = self._handles[task_id]
+                return True
+        return False
+
+    def picked(self) -> ResultHandle | None:
+        """Return it; ``None`` for none."""
+        return self._first
+
+
+def value_of(found: object, *, propagate: bool) -> object:
+    """Return the value of what has ended; an exception is raised or returned."""
+    if isinstance(found, Exception):
+        if propagate:
+            raise found
+        return found
+    result: Any = found
+    if propagate:
+        return result.value()
+    try:
+        return result.value_or_exception()
+    except StreamResultsError as exc:
+        return exc
+
+
+def _place(found: object, groups: Mapping[bytes, str]) -> tuple[str, int] | None:
+    """Return the group among these to which a task belongs, and its index in it; ``None`` where its event says none."""
+    if not groups or isinstance(found, _NOTHING_READ):
+        return None
+    result: Any = found
+    try:
+        place: tuple[str, int] | None = result.place_among(groups)
+    except StreamResultsError:
+        return None  # a body that is broken: it keeps its place in the list
+    return place
