@@ -9,6 +9,7 @@ from benchmarks import (
     awaiting,
     backfilling,
     celery_rows,
+    celery_workers,
     compacting,
     exceptions,
     groups,
@@ -42,6 +43,7 @@ _FAMILIES: Final = (
     joining,
     exceptions,
     celery_rows,
+    celery_workers,
 )
 _NAMES: Final = tuple(name for family in _FAMILIES for name in family.NAMES)
 

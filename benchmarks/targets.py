@@ -61,4 +61,12 @@ TARGETS: Final = {
     "exception_capture": Target(0.5),
     "exception_revive": Target(0.4),
     "exception_raise": Target(0.8),
+    "celery_store_one": Target(0.7),
+    "celery_store_16_threads": Target(5),
+    "celery_get_ready": Target(1),
+    "celery_blocked_get_p50": Target(1.2, at_most=True),
+    "celery_group_1000_finished": Target(25),
+    "celery_group_1000_join": Target(1),
+    "celery_50_waits_redis_connections": Target(3, at_most=True, of_value=True),
+    "celery_task_throughput": Target(0.8),
 }

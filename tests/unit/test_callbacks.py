@@ -339,7 +339,7 @@ class Asked:
         view.look = counted_look  # type: ignore[method-assign]
         reader.read_from = counted_read  # type: ignore[method-assign]
         inspector.ends = counted_ends  # type: ignore[method-assign]
-        inspector.offsets_at = counted_offsets  # type: ignore[method-assign]
+        inspector.offsets_at = counted_offsets  # type: ignore[method-assign, assignment]
 
     def register(self, client: Client, via: Any) -> None:
         """Register many, before anybody can look at the first."""

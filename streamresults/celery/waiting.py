@@ -1,0 +1,306 @@
+"""
+The native join: every wait of a process is fed by the one engine of its client.
+
+No wait subscribes to anything of its own, sending a task asks nobody, and nothing here sleeps. A deadline is one for
+all that a call waits for; 0 looks once.
+"""
+
+from __future__ import annotations
+
+import socket
+import weakref
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import states as celery_states
+from vine import promise
+
+from streamresults.celery.announced import announce
+from streamresults.celery.errors import timed_out
+from streamresults.celery.fallback import LOOK, FoundElsewhere, looking_elsewhere
+from streamresults.celery.members import Members
+from streamresults.deadline import Deadline
+from streamresults.errors import ServiceUnavailable, WaitTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from streamresults.celery.fallback import Fallback
+    from streamresults.celery.process import Connections
+    from streamresults.celery.then import Thens
+    from streamresults.client import Result
+
+#: Seconds between two calls of ``on_interval`` where nobody says how many.
+_INTERVAL: Final = 0.5
+
+Meta = dict[str, Any]
+
+
+class NativeJoin:
+    """
+    What Celery's result objects wait by. Thread-safe, in any number of threads.
+
+    The methods and their arguments are Celery's; what is not said of one is as in Celery's documentation.
+    """
+
+    supports_native_join = True
+    connections: Connections
+    _fallback: Fallback | None
+    _thens: Thens
+
+    READY_STATES: Collection[str]
+
+    if TYPE_CHECKING:  # what the backend adds; a method here would stand before Celery's own
+
+        def _meta_of(self, result: Result) -> Meta: ...
+
+        def _told(self, result: Result) -> Meta: ...
+
+        def _ready_metas(self, task_ids: Collection[str]) -> dict[str, Meta]: ...
+
+        def _ensure_not_eager(self) -> None: ...
+
+    @property
+    def is_async(self) -> bool:
+        """Whether results come by themselves."""
+        return True
+
+    # -- one --------------------------------------------------------------------------------------------------------
+
+    def wait_for_pending(
+        self,
+        result: Any,
+        timeout: float | None = None,
+        interval: float | None = None,
+        on_interval: Callable[[], Any] | None = None,
+        on_message: Callable[[Meta], Any] | None = None,
+        callback: Callable[[str, Any], Any] | None = None,
+        propagate: bool = True,  # noqa: FBT001, FBT002 -- Celery's
+        no_ack: bool = True,  # noqa: ARG002, FBT001, FBT002 -- for AMQP alone
+    ) -> Any:
+        """
+        Block until a task has ended, and return its value or raise its exception.
+
+        Raises:
+            TimeoutError: Celery's own; the deadline has passed.
+        """
+        self._ensure_not_eager()
+        tick = None if on_interval is None or _is_empty(on_interval) else on_interval
+        meta = self._awaited(str(result.id), Deadline(_seconds(timeout)), interval, tick, on_message)
+        if tick is not None and meta["status"] in celery_states.PROPAGATE_STATES:
+            tick()  # follow_parents raises the error of the parent that this one failed for, by the last tick
+        result._maybe_set_cache(meta)  # noqa: SLF001 -- the way of all backends
+        return result.maybe_throw(callback=callback, propagate=propagate)
+
+    def wait_for(
+        self,
+        task_id: str,
+        timeout: float | None = None,
+        interval: float | None = None,
+        no_ack: bool = True,  # noqa: ARG002, FBT001, FBT002 -- for AMQP alone
+        on_interval: Callable[[], Any] | None = None,
+    ) -> Meta:
+        """
+        Block until a task has ended, and return its meta.
+
+        Raises:
+            TimeoutError: Celery's own; the deadline has passed.
+        """
+        return self._awaited(str(task_id), Deadline(_seconds(timeout)), interval, on_interval, None)
+
+    def _awaited(
+        self,
+        task_id: str,
+        deadline: Deadline,
+        interval: float | None,
+        on_interval: Callable[[], Any] | None,
+        on_message: Callable[[Meta], Any] | None,
+    ) -> Meta:
+        try:
+            found = self._ready_metas([task_id]).get(task_id)
+        except ServiceUnavailable:
+            if not deadline.total:
+                raise
+            found = None  # the topic may still tell
+        if found is not None:
+            if on_message is not None:
+                on_message(found)
+            return found
+        options: dict[str, Any] = {}
+        if on_interval is not None:
+            options = {"on_interval": on_interval, "interval": interval or _INTERVAL}
+        if on_message is not None:
+            options["on_message"] = lambda event: on_message(self._meta_of(event))
+        if self._fallback is not None:
+            options |= looking_elsewhere(task_id, self._fallback, options)
+        try:
+            result = self.connections.client.wait(task_id, _left(deadline), **options)
+        except WaitTimeout as exc:
+            raise timed_out(exc) from exc
+        except FoundElsewhere as found_there:
+            return found_there.meta
+        return self._told(result)
+
+    # -- many -------------------------------------------------------------------------------------------------------
+
+    def iter_native(
+        self,
+        result: Any,
+        timeout: float | None = None,
+        interval: float | None = None,
+        no_ack: bool = True,  # noqa: ARG002, FBT001, FBT002 -- for AMQP alone
+        on_message: Callable[[Meta], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+        **_: Any,
+    ) -> Iterator[tuple[str, Any]]:
+        """
+        Give the id and the meta of each member as it ends; of a set inside, its id and its members once all have.
+
+        Raises:
+            TimeoutError: Celery's own; the deadline, one for all, has passed.
+        """
+        self._ensure_not_eager()
+        members = Members(result.results)
+        yield from members.ended_before()
+        waiting = members.ids()
+        if waiting:
+            ends = self._ends(
+                waiting, Deadline(_seconds(timeout)), interval=interval, on_interval=on_interval, on_message=on_message
+            )
+            for task_id, meta in ends:
+                yield from members.ended(task_id, meta)
+
+    def get_many(
+        self,
+        task_ids: Iterable[str],
+        timeout: float | None = None,
+        interval: float | None = None,
+        no_ack: bool = True,  # noqa: ARG002, FBT001, FBT002 -- for AMQP alone
+        on_message: Callable[[Meta], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+        max_iterations: int | None = None,
+        READY_STATES: Collection[str] | None = None,  # noqa: N803 -- Celery's
+    ) -> Iterator[tuple[str, Meta]]:
+        """
+        Give the id and the meta of each task as it ends; with ``max_iterations`` those that have ended by now.
+
+        Raises:
+            TimeoutError: Celery's own; the deadline has passed.
+        """
+        del READY_STATES
+        wanted = list(dict.fromkeys(str(task_id) for task_id in task_ids))
+        if max_iterations:
+            for task_id, meta in self._ready_metas(wanted).items():
+                if on_message is not None:
+                    on_message(meta)
+                yield task_id, meta
+        elif wanted:
+            yield from self._ends(
+                wanted, Deadline(_seconds(timeout)), interval=interval, on_interval=on_interval, on_message=on_message
+            )
+
+    def _ends(
+        self,
+        task_ids: list[str],
+        deadline: Deadline,
+        *,
+        interval: float | None,
+        on_interval: Callable[[], Any] | None,
+        on_message: Callable[[Meta], Any] | None,
+    ) -> Iterator[tuple[str, Meta]]:
+        """Give the tasks as they end, each once; raises Celery's TimeoutError."""
+        left = dict.fromkeys(task_ids)
+        step = float("inf") if on_interval is None or _is_empty(on_interval) else interval or _INTERVAL
+        if self._fallback is not None:
+            step = min(step, LOOK)
+        while left:
+            for task_id, meta in self._ended_within(left, deadline, step):
+                if on_message is not None:
+                    on_message(meta)
+                yield task_id, meta
+            if left and on_interval is not None:
+                on_interval()
+
+    def _ended_within(self, left: dict[str, None], deadline: Deadline, step: float) -> Iterator[tuple[str, Meta]]:
+        """Give, and take out of ``left``, what ends within a step."""
+        try:
+            for task_id, end in self.connections.client.results(left).ends(_left(deadline, step)):
+                if isinstance(end, Exception):
+                    raise end
+                del left[task_id]
+                yield task_id, self._told(end)
+        except WaitTimeout as exc:
+            if deadline.passed():
+                raise timed_out(exc) from exc
+        if left and self._fallback is not None:
+            for task_id, meta in self._ready_metas(list(left)).items():
+                del left[task_id]
+                yield task_id, meta
+
+    # -- calling somebody ---------------------------------------------------------------------------------------------
+
+    def add_pending_result(self, result: Any, weak: bool | None = None, **_: Any) -> Any:  # noqa: FBT001 -- Celery's
+        """Take note that somebody may want to be called at a result's end; waits for nothing."""
+        if weak is not None:
+            # A plain get() says nothing of weak: it waits by itself.
+            announce(result, partial(self._listened_to, weakref.ref(result), weak))
+        return result
+
+    def _listened_to(self, result: weakref.ref[Any], weak: bool) -> None:  # noqa: FBT001 -- see partial above
+        found = result()
+        if found is not None:
+            self._thens.register(found, weak=weak)
+            there = self._fallback.metas([str(found.id)]).get(str(found.id)) if self._fallback is not None else None
+            if there is not None and there["status"] in self.READY_STATES:
+                found._maybe_set_cache(there)  # noqa: SLF001 -- the way of all backends
+
+    def add_pending_results(self, results: Iterable[Any], weak: bool = False) -> list[Any]:  # noqa: FBT001, FBT002
+        """Do the same for many."""
+        return [self.add_pending_result(result, weak=weak) for result in results]
+
+    def remove_pending_result(self, result: Any) -> Any:
+        """Take note that nobody wants that any more. Also called by finalizers: takes no lock, and asks nobody."""
+        self._thens.leave(result)
+        return result
+
+    def on_task_call(self, producer: Any, task_id: str) -> dict[str, Any]:  # noqa: ARG002 -- Celery's
+        """Do nothing: sending a task costs no question and no subscription."""
+        return {}
+
+
+def _seconds(timeout: float | None) -> float | None:
+    """Return a timeout of Celery's, of which one that is over counts as 0."""
+    return None if timeout is None else max(0.0, timeout)
+
+
+def _left(deadline: Deadline, at_most: float = float("inf")) -> float | None:
+    left = deadline.remaining(at_most)
+    return None if left == float("inf") else left
+
+
+def _is_empty(on_interval: Any) -> bool:
+    """Tell whether a promise calls nobody: ``get`` always passes one."""
+    return isinstance(on_interval, promise) and on_interval.fun is None and on_interval.listeners == [None]
+
+
+class ResultConsumer:
+    """Stands where Celery's backends keep their consumer; there is nothing to start, to drain or to subscribe to."""
+
+    def start(self, initial_task_id: str, **_: Any) -> None:
+        """Do nothing: the engine starts with the first wait."""
+
+    def stop(self) -> None:
+        """Do nothing: the engine ends with its process."""
+
+    def consume_from(self, task_id: str) -> None:
+        """Do nothing: a wait finds what came before it."""
+
+    def cancel_for(self, task_id: str) -> None:
+        """Do nothing: nothing was subscribed to."""
+
+    def on_after_fork(self) -> None:
+        """Do nothing: the client sees to that."""
+
+    def drain_events(self, timeout: float | None = None) -> None:  # noqa: ARG002 -- Celery's
+        """Have nothing to give: what ends is told by the engine's own threads."""
+        raise socket.timeout("nothing is drained here")  # noqa: UP041 -- the name that callers catch
