@@ -19,7 +19,8 @@ import msgspec
 from streamresults.celery.ahead import Ahead
 from streamresults.client import Basis
 from streamresults.deadline import Deadline
-from streamresults.errors import NotYetCovered, PublishError, ServiceUnavailable
+from streamresults.errors import BatchFailed, NotYetCovered, PublishError, ServiceUnavailable
+from streamresults.events.states import is_terminal
 from streamresults.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -106,20 +107,29 @@ class Connections:
         Raises:
             PublishError: See its name; nothing is kept of it.
         """
-        written: Position | None
         if final:
-            written = self.publisher.publish(event)
-            self.ahead.keep(event.task_id, event, written)
+            self.ahead.keep(event.task_id, event, self._confirmed(event))
         else:
             self.ahead.keep(event.task_id, event, self.publisher.send(event))
 
+    def _confirmed(self, event: Event) -> Position | None:
+        """Publish an event and block until the brokers hold it, also one that ends no task."""
+        if is_terminal(event.state, terminal=event.terminal):
+            return self.publisher.publish(event)
+        try:
+            (position,) = self.publisher.publish_many([event])
+        except BatchFailed as exc:
+            raise exc.failures[0] from exc
+        return position
+
     def forget(self, task_id: str) -> None:
         """
-        Write a task's tombstone.
+        Write a task's tombstone, behind all that this process has said of it.
 
         Raises:
             PublishFailed: See its name.
         """
+        self.flush()  # tombstones have a producer of their own, and would pass what is queued
         self.ahead.keep(task_id, None, self.client.forget(task_id))
 
     def seen(self, result: Result) -> None:

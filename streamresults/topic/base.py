@@ -151,7 +151,7 @@ class TopicReader(ABC):
     """
     Reads the partitions that it is told to, from the offsets that it is told, in no consumer group.
 
-    One thread polls; any thread may call the other methods. Nothing is ever committed. Within a partition records
+    One thread polls at a time; any may call the other methods. Nothing is ever committed. Within a partition records
     arrive in offset order and none is left out or repeated, until an error says otherwise. A topic that is deleted and
     made again under it may go unnoticed: it then reads on in the new one.
     """

@@ -95,9 +95,9 @@ class Sorter:
 
 class KafkaReader(Forkable, TopicReader):
     """
-    One librdkafka consumer, used by the polling thread alone.
+    One librdkafka consumer, used by whoever polls, one thread at a time.
 
-    Other threads leave their wishes in a list, which the polling thread fulfils at the next slice: librdkafka would
+    Other threads leave their wishes in a list, which whoever polls fulfils at the next slice: librdkafka would
     make them wait for its lock, behind a thread that takes it again at once.
     """
 
@@ -114,7 +114,7 @@ class KafkaReader(Forkable, TopicReader):
         self._wishes: list[Callable[[Consumer], None]] = []
         self._woken = False
         self._closed = False
-        #: Touched by the polling thread only.
+        #: Touched by whoever polls only.
         self._assigned: set[int] = set()
 
     def assign(self, offsets: Mapping[int, int]) -> None:
