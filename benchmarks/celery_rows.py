@@ -34,6 +34,7 @@ NAMES: Final = (
     "celery_store_16_threads",
     "celery_get_ready",
     "celery_blocked_get_p50",
+    "celery_blocked_get_p99",
     "celery_group_1000_finished",
     "celery_group_1000_join",
     "celery_50_waits_redis_connections",
@@ -67,7 +68,8 @@ def rows(bench: Bench, wanted: Collection[str]) -> Iterator[Row]:
     }
     measures: dict[str, Callable[[], Row]] = {
         "celery_get_ready": partial(_get_ready, *pair),
-        "celery_blocked_get_p50": partial(_blocked, *pair),
+        "celery_blocked_get_p50": partial(_blocked, *pair, 50),
+        "celery_blocked_get_p99": partial(_blocked, *pair, 99),
         "celery_group_1000_finished": partial(_finished, *pair),
         "celery_group_1000_join": partial(_joined, bench.redis.url, *pair),
         "celery_50_waits_redis_connections": partial(_connections, bench.redis.url, settings),
@@ -177,18 +179,19 @@ def _got(side: _Side, task_ids: Sequence[str]) -> float:
     return len(task_ids) / (time.perf_counter() - began)
 
 
-def _blocked(ours: _Side, theirs: _Side) -> Row:
-    return _pairs(partial(_p50, ours), partial(_p50, theirs), "celery_blocked_get_p50", "ms")
+def _blocked(ours: _Side, theirs: _Side, percent: int) -> Row:
+    name = f"celery_blocked_get_p{percent}"
+    return _pairs(partial(_blocked_for, ours, percent), partial(_blocked_for, theirs, percent), name, "ms")
 
 
-def _p50(side: _Side) -> float:
+def _blocked_for(side: _Side, percent: int) -> float:
     """Return the milliseconds from storing to the value, by another thread with connections of its own."""
     with WaitingThread(lambda task_id: side.app.AsyncResult(task_id).get(timeout=20)) as waiter:
         found = [
             waiter.latency_ms(task_id, partial(celery_backend.store, side.worker, task_id, number))
             for number, task_id in enumerate(workload.task_ids(_WARM + _SAMPLES))
         ]
-    return percentile(found[_WARM:], 50)
+    return percentile(found[_WARM:], percent)
 
 
 # -- groups ---------------------------------------------------------------------------------------------------------
