@@ -215,6 +215,7 @@ def test_a_finished_set_is_counted_and_joined_in_one_read_each(desk: Desk) -> No
 def test_ten_thousand_are_joined_without_a_thread_or_a_timer_for_each(desk: Desk) -> None:
     """And the loop goes on meanwhile."""
     face, ids = AsyncClient(desk.client), [f"t{number}" for number in range(MANY)]
+    before = threading.active_count()  # other tests' threads may end a little later than they
 
     async def scenario() -> tuple[int, int]:
         joining = asyncio.create_task(face.results(ids).join(60, via="topic"))
@@ -231,7 +232,7 @@ def test_ten_thousand_are_joined_without_a_thread_or_a_timer_for_each(desk: Desk
     timers, threads = asyncio.run(scenario())
 
     assert 1 == timers
-    assert threads < 30
+    assert threads < before + 30
     assert _nothing_left(desk, face)
 
 

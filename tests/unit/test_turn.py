@@ -253,7 +253,8 @@ def test_nobody_polls_where_several_wait(reading: Desk) -> None:
 
 def test_a_wait_that_lacks_its_proof_does_not_poll(reading: Desk) -> None:
     """Its end may come from the view, which would have to wait for the poll."""
-    reading.publish("other", "SUCCESS")  # behind what is folded
+    end = reading.publish("other", "SUCCESS") + 1  # behind what is folded
+    eventually(lambda: reading.watch.next_offset == end, SOON)
     wait = reading.wait()
     reading.in_phase(Phase.UNPROVEN)
 
