@@ -19,6 +19,7 @@ from benchmarks import (
     many_waits,
     publishing,
     report,
+    signing,
     starting,
     waiting,
 )
@@ -42,6 +43,7 @@ _FAMILIES: Final = (
     groups,
     joining,
     exceptions,
+    signing,
     celery_rows,
     celery_workers,
 )
