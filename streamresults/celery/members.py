@@ -12,19 +12,38 @@ if TYPE_CHECKING:
 Meta = dict[str, Any]
 
 
+class _Inside:
+    """A set inside of a set, and how many of its tasks have not ended."""
+
+    __slots__ = ("left", "results")
+
+    def __init__(self, results: Any, left: int) -> None:
+        self.results: Final = results
+        self.left = left
+
+
 class Members:
     """The members of a set, with those of the sets inside it."""
 
     def __init__(self, results: Iterable[Any]) -> None:
         self._members: Final = list(results)
+        #: Who gives a member of the set itself, and not one of a set inside: ids of objects that ``_members`` holds.
+        self._own: Final = {id(member) for member in self._members}
         #: Results that wait for a task; several of them may be for one.
         self._waiting: Final[dict[str, list[Any]]] = {}
-        #: Sets inside that were not given yet, each with the number of its tasks that have not ended.
-        self._sets: Final[list[Any]] = []
+        #: Sets inside that wait for a task.
+        self._inside: Final[dict[str, list[_Inside]]] = {}
         for member in self._members:
-            for leaf in _leaves(member):
-                if not leaf._cache:  # noqa: SLF001 -- the way of all backends
-                    self._waiting.setdefault(str(leaf.id), []).append(leaf)
+            awaited = dict.fromkeys(self._await(leaf) for leaf in _leaves(member) if not leaf._cache)  # noqa: SLF001 -- the way of all backends
+            if awaited and isinstance(member, ResultSet):
+                inside = _Inside(member, len(awaited))
+                for task_id in awaited:
+                    self._inside.setdefault(task_id, []).append(inside)
+
+    def _await(self, leaf: Any) -> str:
+        task_id = str(leaf.id)
+        self._waiting.setdefault(task_id, []).append(leaf)
+        return task_id
 
     def ids(self) -> list[str]:
         """Return the tasks that have not ended."""
@@ -34,22 +53,21 @@ class Members:
         """Give what has ended already."""
         for member in self._members:
             if isinstance(member, ResultSet):
-                if _all_cached(member):
+                if all(leaf._cache for leaf in _leaves(member)):  # noqa: SLF001 -- as above
                     yield member.id, member.children
-                else:
-                    self._sets.append(member)
             elif member._cache:  # noqa: SLF001 -- as above
                 yield member.id, member._cache  # noqa: SLF001 -- as above
 
     def ended(self, task_id: str, meta: Meta) -> Iterator[tuple[str, Any]]:
         """Have the results of a task know its end, and give what has ended by that."""
         found = self._waiting.pop(task_id, [])
-        for leaf in found:
+        for leaf in found:  # all of them first: whoever is given one may ask for no more
             leaf._maybe_set_cache(dict(meta))  # noqa: SLF001 -- as above
-        yield from ((leaf.id, leaf._cache) for leaf in found if any(leaf is one for one in self._members))  # noqa: SLF001
-        for nested in [one for one in self._sets if _all_cached(one)]:
-            self._sets.remove(nested)
-            yield nested.id, nested.children
+        yield from ((leaf.id, leaf._cache) for leaf in found if id(leaf) in self._own)  # noqa: SLF001 -- as above
+        for inside in self._inside.pop(task_id, ()):
+            inside.left -= 1
+            if not inside.left:
+                yield inside.results.id, inside.results.children
 
 
 def _leaves(member: Any) -> Iterator[Any]:
@@ -58,7 +76,3 @@ def _leaves(member: Any) -> Iterator[Any]:
             yield from _leaves(inner)
     else:
         yield member
-
-
-def _all_cached(member: Any) -> bool:
-    return all(leaf._cache for leaf in _leaves(member))  # noqa: SLF001 -- as above
