@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.signing import NAMES as ROWS
 from streamresults.cli.program import COMMANDS
 from streamresults.settings import Settings
 from tests.acceptance.conftest import PATIENCE
@@ -59,9 +60,11 @@ def test_the_examples_of_the_page_run(running: Cli) -> None:
 
 
 def test_every_command_setting_and_layout_of_the_page_exists() -> None:
-    """Settings in backticks and in its tables of TOML, and the numbers that it states."""
-    named = set(re.findall(r"\b(?:sign(?:ing|ature)_\w+|unsigned_before)\b", PAGE))
+    """Settings in backticks and in its tables of TOML, the numbers that it states, and the rows that measure them."""
+    (rows,) = re.findall(r'`make bench ROWS="(.+?)"`', PAGE)
+    named = set(re.findall(r"\b(?:sign(?:ing|ature)_\w+|unsigned_before)\b", PAGE.replace(rows, "")))
 
+    assert set(rows.split()) <= set(ROWS)
     assert set(re.findall(r"`streamresults ([a-z]+)", PAGE)) <= set(COMMANDS)
     assert named == {"signing_key_id", "signing_keys", "signing_retired", "signature_window", "unsigned_before"}
     assert named <= set(Settings.__struct_fields__)
