@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from streamresults.celery import StreamResultsBackend
     from streamresults.store.parts import PartSet
 
+#: Longer than any lease of a claim, in milliseconds.
+LATER = 3_600_000
+
 
 @dataclass
 class Desk:
@@ -63,6 +66,10 @@ class Desk:
         requests = [request for _, _, request in self.sent]
         del self.sent[:]
         return result, requests
+
+    def rest_of(self, request: Context) -> Any:
+        """Return what a worker sends when a task of a chain has succeeded."""
+        return self.app.signature(request.chain.pop())
 
     def bodies(self, name: str = "body") -> list[Any]:
         """Return with what each body was called that was sent since."""

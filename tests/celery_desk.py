@@ -1,9 +1,8 @@
-"""A Celery application whose results go through a wiring of the test's, with a compactor that runs beside it."""
+"""A Celery application whose results go through a wiring of the test's."""
 
 from __future__ import annotations
 
 import itertools
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +19,6 @@ if TYPE_CHECKING:
 _numbers = itertools.count()
 
 
-@contextmanager
-def compacting(wiring: Wiring) -> Iterator[None]:
-    """Fold the topic meanwhile, from its beginning."""
-    stop = threading.Event()
-    compactor = wiring.compactor(from_earliest=True)
-    thread = threading.Thread(target=compactor.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
 def make_app(wiring: Wiring, **conf: Any) -> Celery:
     """Return an application of its own, whose results go to a wiring's topic and view."""
     settings = wiring.settings
@@ -48,6 +33,17 @@ def make_app(wiring: Wiring, **conf: Any) -> Celery:
         own = Wiring(backend.settings, broker=wiring.broker(), store=wiring.store())
         backend.connections = use_wiring(backend.settings, own)
     return app
+
+
+def backend_of(wiring: Wiring, **conf: Any) -> StreamResultsBackend:
+    """Return the backend of an application of its own."""
+    found: StreamResultsBackend = make_app(wiring, **conf).backend
+    return found
+
+
+def elsewhere(backend: StreamResultsBackend, task_id: str) -> Any:
+    """Return what another process sees of a task once the view has folded all there is."""
+    return backend.connections.wiring.client().lookup(task_id, fresh=True)
 
 
 @contextmanager

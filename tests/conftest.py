@@ -16,9 +16,10 @@ from streamresults.topic.contract import least_retention, wanted_topics
 from streamresults.topic.memory import MemoryBroker
 from streamresults.wiring import Wiring
 from tests import services
+from tests.starting import required
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from streamresults.store.redis import RedisStore
 
@@ -48,20 +49,10 @@ def _is_pytests(handler: logging.Handler) -> bool:
     return type(handler).__module__.startswith("_pytest")
 
 
-def _started(start: Callable[[], services.Service]) -> services.Service:
-    """Start a service: one that is missing is a skip at a desk and a failure in CI."""
-    try:
-        return start()
-    except services.ServiceUnavailable as exc:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(exc))
-
-
 @pytest.fixture(scope="session")
 def kafka_bootstrap() -> Iterator[str]:
     """Give the address of a real Kafka that the whole run shares."""
-    service = _started(services.kafka)
+    service = required(services.kafka)
     yield service.address
     service.close()
 
@@ -69,7 +60,7 @@ def kafka_bootstrap() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """Give the URL of a real Redis that the whole run shares; tests keep apart by their namespaces."""
-    service = _started(services.redis)
+    service = required(services.redis)
     yield service.address
     service.close()
 

@@ -22,7 +22,7 @@ from redis import Redis
 from streamresults.celery.process import close_all
 from streamresults.settings import Settings
 from streamresults.wiring import Wiring
-from tests.celery_desk import compacting
+from tests.compacting import compacting
 from tests.conftest import create_topics
 from tests.waiting import eventually
 

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import pytest
 from streamresults.cli.program import COMMANDS
 from streamresults.settings import Settings
 from tests.acceptance.conftest import PATIENCE
+from tests.compacting import compacting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +33,8 @@ def program(guide: str) -> str:
 @pytest.fixture
 def compacted(cli: Cli) -> Iterator[Cli]:
     """Give commands with a compactor at work."""
-    compactor = cli.wiring.compactor(from_earliest=True)
-    stop = threading.Event()
-    thread = threading.Thread(target=compactor.run, args=(stop,))
-    thread.start()
-    yield cli
-    stop.set()
-    thread.join(PATIENCE)
+    with compacting(cli.wiring):
+        yield cli
 
 
 def run(cli: Cli, guide: str) -> str:

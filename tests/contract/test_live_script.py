@@ -22,6 +22,7 @@ from streamresults.store.base import BackfillBatch, LiveBatch, Mark
 from streamresults.store.coverage import BackfillClaim, LiveClaim, Outcome
 from streamresults.store.memory import MemoryStore
 from streamresults.store.value import pack_entry
+from tests.contract.store_desk import remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,14 +87,10 @@ def older_batch(random: Random, partition: int, coverage: Coverage) -> BackfillB
 
 
 @pytest.fixture
-def namespace(redis_store: RedisStore) -> Iterator[str]:
+def namespace(redis_store: RedisStore, namespace: str) -> Iterator[str]:
     """Name a part of the server that is emptied afterwards."""
-    name = f"differential-{uuid4().hex}"
-    yield name
-    client = redis_store._nodes.each()[0]
-    keys = list(client.scan_iter(match=f"{name}*", count=5000))
-    if keys:
-        client.unlink(*keys)
+    yield namespace
+    remove(redis_store, namespace)
 
 
 def seen(view: View, partitions: int) -> dict[int, tuple[list[Any], list[Any]]]:

@@ -8,28 +8,22 @@ begun again.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 import pytest
 
 from streamresults.errors import StoreUnavailable
 from streamresults.store.memory import MemoryStore
 from streamresults.store.parts import Claim, Status
-from streamresults.store.redis import RedisStore
-from tests import services  # noqa: F401 -- also puts the local services on the path
+from tests.contract.store_desk import remove
 from tests.waiting import eventually
-
-# isort: split
-from processes import LocalServicesError
-from redis_cluster import RedisCluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamresults.store.parts import Counted, Parts
+    from streamresults.store.redis import RedisStore
 
 #: Milliseconds of a lease that nobody waits for, and of one that a test waits for.
 LONG: Final = 60_000
@@ -37,30 +31,15 @@ SHORT: Final = 50
 KEEP: Final = 60_000
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """Give the URL of a Cluster of its own."""
-    try:
-        servers = RedisCluster()
-        servers.start()
-    except LocalServicesError as exc:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(exc))
-    yield servers.url
-    servers.close()
-
-
 @pytest.fixture(params=["memory", *(pytest.param(kind, marks=pytest.mark.redis) for kind in ("redis", "cluster"))])
-def parts(request: pytest.FixtureRequest) -> Iterator[Parts]:
+def parts(request: pytest.FixtureRequest, namespace: str) -> Iterator[Parts]:
     """Give every implementation, one after the other, with names of the test's own."""
     if request.param == "memory":
-        yield MemoryStore().parts("n", "t")
+        yield MemoryStore().parts(namespace, "t")
         return
-    url = request.getfixturevalue("redis_url" if request.param == "redis" else "cluster")
-    store = RedisStore(url)
-    yield store.parts(f"t-{uuid4().hex}", "t")
-    store.close()
+    store: RedisStore = request.getfixturevalue(f"{request.param}_store")
+    yield store.parts(namespace, "t")
+    remove(store, namespace)
 
 
 def put(
@@ -352,17 +331,15 @@ def test_a_set_may_have_any_name(parts: Parts, name: str) -> None:
     assert parts.settle(name, "1", keep_ms=KEEP)
 
 
-def test_sets_of_other_topics_and_namespaces_are_others(redis_url: str) -> None:
-    memory, redis = MemoryStore(), RedisStore(redis_url)
-    for store in (memory, redis):
-        mine = uuid4().hex
+def test_sets_of_other_topics_and_namespaces_are_others(redis_store: RedisStore, namespace: str) -> None:
+    for store in (MemoryStore(), redis_store):
         one, *others = (
-            store.parts(namespace, topic) for namespace, topic in ((mine, "t"), (mine, "u"), (f"{mine}2", "t"))
+            store.parts(name, topic) for name, topic in ((namespace, "t"), (namespace, "u"), (f"{namespace}2", "t"))
         )
         begin(one)
 
         assert [other.read("s") for other in others] == [None, None]
-    redis.close()
+    remove(redis_store, namespace)
 
 
 def test_a_store_that_is_away_says_so() -> None:

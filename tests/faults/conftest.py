@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import services  # noqa: F401 -- puts the local services on the path
+from tests.starting import started  # also puts the local services on the path
 
 # isort: split
-from processes import LocalServicesError
 from redis_cluster import RedisCluster
 from redis_replicated import RedisReplicated
 from redis_secured import RedisSecured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-Servers = TypeVar("Servers", RedisReplicated, RedisCluster, RedisSecured)
-
-
-def started(servers: Servers) -> Servers:
-    """Start servers; what is missing for them is a skip at a desk and a failure in CI."""
-    try:
-        servers.start()
-    except LocalServicesError as exc:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(exc))
-    return servers
 
 
 @pytest.fixture(scope="session")

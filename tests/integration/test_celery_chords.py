@@ -16,7 +16,8 @@ import redis
 from celery import chord
 
 from streamresults.cli.program import run
-from tests.celery_desk import closing_backends, compacting
+from tests.celery_desk import closing_backends
+from tests.compacting import compacting
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from redis import Redis
 
 from streamresults.settings import Settings
 from streamresults.wiring import Wiring
-from tests.celery_desk import closing_backends, compacting, make_app
+from tests.celery_desk import closing_backends, make_app
+from tests.compacting import compacting
 from tests.conftest import create_topics
 from tests.waiting import eventually
 

@@ -16,7 +16,8 @@ from redis import Redis
 
 from streamresults.celery.importing import Importing
 from streamresults.errors import ConfigurationError, RemoteTaskError, ServiceUnavailable
-from tests.celery_desk import closing_backends, compacting, make_app
+from tests.celery_desk import closing_backends, make_app
+from tests.compacting import compacting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.celery_desk import compacting
+from tests.compacting import compacting
 
 if TYPE_CHECKING:
     from streamresults.wiring import Wiring

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ from streamresults.store.keys import Keys
 from streamresults.store.memory import MemoryStore, MemoryView
 from streamresults.store.value import pack, unpack
 from streamresults.topic.memory import MemoryBroker
+from tests.compacting import compacting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,20 +84,6 @@ def one_partition(wiring: Wiring, count: int, partition: int = 1) -> list[str]:
 def compact(wiring: Wiring, *, from_earliest: bool = True) -> None:
     """Fold all that there is."""
     wiring.compactor(from_earliest=from_earliest).run_once(threading.Event(), 40)
-
-
-@contextmanager
-def compacting(wiring: Wiring) -> Iterator[None]:
-    """Keep a compactor running, from the beginning of the log."""
-    stop = threading.Event()
-    compactor = wiring.compactor(from_earliest=True)
-    thread = threading.Thread(target=compactor.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(30)
 
 
 def trim(wiring: Wiring, partition: int, low: int) -> None:

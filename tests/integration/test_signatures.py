@@ -12,7 +12,6 @@ import asyncio
 import logging
 import threading
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from streamresults.store.memory import MemoryStore
 from streamresults.topic.memory import MemoryBroker
 from streamresults.topic.schemas import SchemaTopic
 from streamresults.wiring import Wiring
+from tests.compacting import compacting
 from tests.conftest import create_topics
 from tests.waiting import eventually
 
@@ -98,18 +98,6 @@ class World:
         """Fold all that there is."""
         (wiring or self.wiring).compactor(from_earliest=True).run_once(threading.Event(), SOON)
 
-    @contextmanager
-    def compacting(self) -> Iterator[None]:
-        """Keep a compactor running."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self.wiring.compactor(from_earliest=True).run, args=(stop,))
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join(SOON)
-
     def signed_with(self, topic: str = "") -> dict[str, set[str]]:
         """Return the key ids that the records of each task are signed with, ``""`` for none."""
         found: dict[str, set[str]] = {}
@@ -162,7 +150,7 @@ def test_everything_that_is_written_is_signed(world: World, tmp_path: Path) -> N
     asyncio.run(by_coroutine())
     with world.configured(**ONE, spool=str(tmp_path / "spool")).publisher() as publisher:
         publisher.succeeded("spool", 4)
-    with world.compacting(), world.wiring.client() as client:
+    with compacting(world.wiring), world.wiring.client() as client:
         client.group("g", ["one", "failed"]).save()
         client.forget("many-0")
 
@@ -177,7 +165,7 @@ def test_everything_that_is_written_is_signed(world: World, tmp_path: Path) -> N
 @pytest.mark.parametrize("via", ["topic", "view"])
 def test_a_wait_goes_on_through_what_is_forged(world: World, via: Any) -> None:
     """Forged ends of the awaited task come before the true one; the caller is told the true one."""
-    with world.compacting(), world.configured(**ONE).client() as client:
+    with compacting(world.wiring), world.configured(**ONE).client() as client:
         ends: dict[str, Any] = {}
         for task in ("a", "b"):
             client.on_result(task, lambda end: ends.update({end.task_id: end.result().value()}), via=via)

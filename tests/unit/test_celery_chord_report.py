@@ -11,7 +11,7 @@ from streamresults.celery.chord_report import report_on
 from streamresults.errors import NotYetCovered, UnknownTask
 from streamresults.store.parts import Claim
 from tests.celery_chords import Desk, at_desk
-from tests.celery_desk import compacting
+from tests.compacting import compacting
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import pytest
 from celery import states
 
 from streamresults.celery import configuration
-from tests.celery_desk import closing_backends, compacting, make_app
+from tests.celery_desk import closing_backends, make_app
+from tests.compacting import compacting
 
 if TYPE_CHECKING:
     from streamresults.wiring import Wiring

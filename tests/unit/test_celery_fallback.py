@@ -17,7 +17,8 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import GroupResult
 
 from streamresults.errors import RemoteTaskError
-from tests.celery_desk import closing_backends, compacting, make_app
+from tests.celery_desk import closing_backends, make_app
+from tests.compacting import compacting
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

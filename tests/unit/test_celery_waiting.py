@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import celery
 import pytest
 from celery import states
+from celery.exceptions import TaskRevokedError
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import ResultSet
 
-from tests.celery_desk import closing_backends, compacting, make_app
+from tests.celery_desk import closing_backends, make_app
+from tests.compacting import compacting
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -166,6 +168,25 @@ def test_a_parent_that_fails_ends_the_wait(app: Celery, worker: Any) -> None:
     eventually(lambda: waiting(app) == 1)
 
     worker.store_result("parent", KeyError("p"), states.FAILURE)
+
+    with pytest.raises(KeyError, match="p"):
+        found.result()
+
+
+@pytest.mark.parametrize(
+    ("state", "error"), [(states.FAILURE, ValueError("c")), (states.REVOKED, TaskRevokedError("c"))]
+)
+def test_a_parents_error_stands_before_the_one_of_the_child_that_ends_with_it(
+    app: Celery, worker: Any, state: str, error: Exception
+) -> None:
+    """Both end between two ticks: the wait hears of the child first, and still looks at the parent."""
+    child = app.AsyncResult("child", parent=app.AsyncResult("parent"))
+    found = in_thread(partial(child.get, timeout=SOON, interval=3600))
+    eventually(lambda: waiting(app) == 1)
+    worker.store_result("parent", KeyError("p"), states.FAILURE)
+    eventually(lambda: app.AsyncResult("parent").state == states.FAILURE)
+
+    worker.store_result("child", error, state)
 
     with pytest.raises(KeyError, match="p"):
         found.result()
