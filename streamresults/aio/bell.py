@@ -4,33 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
+from streamresults.aio.wakeup import Wakeup
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamresults.aio.loops import Loop
 
 
-class _News:
+class _News(Wakeup):
     """Word that something has come; stands on its loop until then, or for a while."""
 
-    __slots__ = ("_seconds", "future")
+    __slots__ = ()
 
-    def __init__(self, loop: Loop, seconds: float) -> None:
-        self.future: Final = loop.loop.create_future()
-        self._seconds: Final = seconds
-
-    async def come(self, loop: Loop) -> None:
-        loop.enter(self, self._seconds)
+    async def come(self, loop: Loop, seconds: float) -> None:
+        number = loop.enter(self, seconds)
         try:
-            await self.future
+            await self
         finally:
-            loop.forget(self, timed=True)
+            loop.forget(number)
 
     def leave(self) -> None:
         """Nothing is to be let go of: the bell is."""
 
     def due(self) -> float | None:
-        """Return that it has waited long enough."""
+        """End: it has waited long enough."""
+        self.wake()
         return None
 
 
@@ -46,15 +45,13 @@ class Bell:
         self._rung = False
         self._news: _News | None = None
         self._let_go: Callable[[], None] | None = None
-        #: Never done: what stands on a loop has one.
-        self.future: Final = loop.loop.create_future()
 
     def __enter__(self) -> Self:
-        self._loop.enter(self)
+        self._number = self._loop.enter(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.forget(self)
+        self._loop.forget(self._number)
         self.leave()
 
     def rung_by(self, let_go: Callable[[], None]) -> None:
@@ -68,7 +65,7 @@ class Bell:
             let_go()
 
     def due(self) -> float | None:
-        """Return that it is over; a bell has no moment."""
+        """Do nothing; a bell has no moment."""
         return None
 
     def __call__(self) -> None:
@@ -76,7 +73,7 @@ class Bell:
         self._rung = True
         news = self._news
         if news is not None:
-            self._loop.tell(news.future)
+            self._loop.tell(news)
 
     def forget(self) -> None:
         """Take note that all is read that was told of."""
@@ -84,7 +81,7 @@ class Bell:
 
     async def wait(self, seconds: float) -> None:
         """Return once it was rung since :meth:`forget`, or so many seconds have passed."""
-        self._news = news = _News(self._loop, seconds)
+        self._news = news = _News(self._loop.loop)
         if not self._rung:  # looked at behind leaving it: one of the two threads sees the other
-            await news.come(self._loop)
+            await news.come(self._loop, seconds)
         self._news = None

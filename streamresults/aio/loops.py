@@ -1,8 +1,8 @@
 """
 The event loops that wait: what other threads have to tell each, and its deadlines.
 
-Threads never touch a future. They leave it here and ring once: a burst of results wakes its loop once. All deadlines of
-a loop stand in one heap with one timer. Nothing here knows what is waited for.
+Threads never wake a coroutine. They leave word here and ring once: a burst of results wakes its loop once. All
+deadlines of a loop stand in one heap with one timer. Nothing here knows what is waited for.
 """
 
 from __future__ import annotations
@@ -20,25 +20,21 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Deadlines of waits that are over from which on the heap is cleared of them, once they are more than half of it.
-#: Fewer clears it all the time, more keeps more of what is over.
-_LITTER: Final = 64
+    from streamresults.aio.wakeup import Wakeup
 
-Future = asyncio.Future[None]
+#: Moments of what is over from which on the heap is cleared of them, once they are more than half of it. Fewer clears
+#: it all the time, more keeps more of them: a number and a time each.
+_LITTER: Final = 64
 
 
 class Standing(Protocol):
     """What stands on a loop until it is over."""
 
-    @property
-    def future(self) -> Future:
-        """Done when it is over."""
-
     def leave(self) -> None:
         """Let go of everything: its loop is closed, and nobody will ever ask."""
 
     def due(self) -> float | None:
-        """Take note that its moment has come; return the seconds until the next one, ``None`` when it is over."""
+        """Take note that its moment has come; return the seconds until the next one, ``None`` when it has no other."""
 
 
 class Loop:
@@ -46,22 +42,22 @@ class Loop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: Final = loop
-        self._standing: Final[set[Standing]] = set()
-        #: Futures whose end has not been heard yet, in the order of their ends.
-        self._told: Final[deque[Future]] = deque()
-        self._rung = False
-        self._heap: list[tuple[float, int, Standing]] = []
+        #: What stands here, by its number.
+        self._standing: Final[dict[int, Standing]] = {}
         self._numbers: Final = count()
-        #: Deadlines in the heap of what is over.
-        self._litter = 0
+        #: Who is to be woken, in the order in which word of them came.
+        self._told: Final[deque[Wakeup]] = deque()
+        self._rung = False
+        #: Moments, with the numbers of what they are for; some of it may be over.
+        self._heap: list[tuple[float, int]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
     # -- from other threads -----------------------------------------------------------------------------------------
 
-    def tell(self, future: Future) -> None:
-        """Have a future end; returns at once, and never raises, also where the loop is closed."""
-        self._told.append(future)
+    def tell(self, wakeup: Wakeup) -> None:
+        """Have somebody woken; returns at once, and never raises, also where the loop is closed."""
+        self._told.append(wakeup)
         if not self._rung:
             # Two threads may both ring, which is harmless. None is left out: the loop forgets the ring, then listens.
             self._rung = True
@@ -78,7 +74,7 @@ class Loop:
 
     def leave(self) -> None:
         """Let go of what stands on a loop that is closed."""
-        for standing in list(self._standing):
+        for standing in list(self._standing.values()):
             standing.leave()
         self._standing.clear()
         self._told.clear()
@@ -87,39 +83,34 @@ class Loop:
 
     def _hear(self) -> None:
         self._rung = False
-        while self._told:
-            future = self._told.popleft()
-            if not future.done():
-                future.set_result(None)
+        told = self._told
+        try:
+            for _ in range(len(told)):  # who comes meanwhile has rung, and takes a turn behind everything else
+                told.popleft().wake()
+        finally:
+            if told and not self._rung:  # one of them has ended the loop: the others are woken when it runs again
+                self._rung = True
+                self.loop.call_soon(self._hear)
 
-    def enter(self, standing: Standing, seconds: float | None = None) -> None:
-        """Let something stand on this loop, which is asked after some seconds."""
-        self._standing.add(standing)
+    def enter(self, standing: Standing, seconds: float | None = None) -> int:
+        """Let something stand on this loop, which is asked after some seconds; return its number."""
+        number = next(self._numbers)
+        self._standing[number] = standing
         if seconds is not None:
-            self._set(standing, time.monotonic() + seconds)
+            self._clear_up()
+            heapq.heappush(self._heap, (time.monotonic() + seconds, number))
+            self._arm()
+        return number
 
-    def forget(self, standing: Standing, *, timed: bool = False) -> None:
-        """Let go of something that is over; ``timed`` where it had a moment in the heap."""
-        if not standing.future.done():
-            with suppress(RuntimeError):  # the loop is closed
-                standing.future.cancel()  # nobody awaits it any more, so its moment must not find it waiting
-        self._standing.discard(standing)
-        if timed:
-            self._litter += 1
-            if self._litter > _LITTER and self._litter * 2 > len(self._heap):
-                self._clear_up()
+    def forget(self, number: int) -> None:
+        """Let go of something that is over; its moment finds nothing."""
+        self._standing.pop(number, None)
 
     def _clear_up(self) -> None:
-        self._heap = [entry for entry in self._heap if not entry[2].future.done()]
-        heapq.heapify(self._heap)
-        self._litter = 0
-        if not self._heap and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _set(self, standing: Standing, at: float) -> None:
-        heapq.heappush(self._heap, (at, next(self._numbers), standing))
-        self._arm()
+        """Clear the heap where most of it is over: here, as a burst of ends has better things to do."""
+        if len(self._heap) > 2 * len(self._standing) + _LITTER:
+            self._heap = [moment for moment in self._heap if moment[1] in self._standing]
+            heapq.heapify(self._heap)
 
     def _arm(self) -> None:
         """Have one timer, for the first moment of all."""
@@ -136,16 +127,12 @@ class Loop:
     def _ring(self) -> None:
         self._timer = None
         now, heap = time.monotonic(), self._heap
-        while heap and (heap[0][0] <= now or heap[0][2].future.done()):
-            standing = heapq.heappop(heap)[2]
-            if standing.future.done():
-                self._litter = max(0, self._litter - 1)
-                continue
-            again = standing.due()
+        while heap and (heap[0][0] <= now or heap[0][1] not in self._standing):
+            number = heapq.heappop(heap)[1]
+            standing = self._standing.get(number)
+            again = standing.due() if standing is not None else None
             if again is not None:
-                heapq.heappush(heap, (now + again, next(self._numbers), standing))
-            else:
-                standing.future.set_result(None)
+                heapq.heappush(heap, (now + again, number))
         self._arm()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streamresults.aio.wakeup import Wakeup
 from streamresults.deadline import Deadline
 from streamresults.publisher import steps
 
@@ -72,33 +73,34 @@ async def spoken(loop: Loop, pending: Pending, deadline: Deadline) -> None:
         await _Acknowledged(loop, deadline).of(pending)
 
 
-class _Acknowledged:
+class _Acknowledged(Wakeup):
     """A coroutine that waits for an acknowledgement."""
 
-    __slots__ = ("_deadline", "future", "loop")
+    __slots__ = ("_deadline", "_here")
 
     def __init__(self, loop: Loop, deadline: Deadline) -> None:
-        self.loop: Final = loop
-        self.future: Final = loop.loop.create_future()
+        super().__init__(loop.loop)
+        self._here: Final = loop
         self._deadline: Final = deadline
 
     async def of(self, pending: Pending) -> None:
-        self.loop.enter(self, self._left())
+        number = self._here.enter(self, self._deadline.remaining(_LONG))
         try:
             pending.on_done(self._tell)
-            await self.future
+            await self
         finally:
-            self.loop.forget(self, timed=True)
+            self._here.forget(number)
 
     def _tell(self, _: Pending) -> None:
-        self.loop.tell(self.future)
-
-    def _left(self) -> float:
-        return self._deadline.remaining(_LONG)
+        self._here.tell(self)
 
     def leave(self) -> None:
         """Nothing is to be let go of: the event goes its way."""
 
     def due(self) -> float | None:
-        """Return the seconds that are left, ``None`` when there are none."""
-        return self._left() or None
+        """Return the seconds that are left, ``None`` when there are none, which ends it."""
+        left = self._deadline.remaining(_LONG)
+        if left <= 0:
+            self.wake()
+            return None
+        return left

@@ -12,7 +12,9 @@ from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+from streamresults.aio.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,27 +31,26 @@ THREADS: Final = 16
 _IDLE: Final = 5.0
 
 
-class Question(Generic[T]):
+class Question(Wakeup):
     """One question of a coroutine: stands on its loop until it is answered."""
 
-    __slots__ = ("asked", "future", "loop")
+    __slots__ = ("_asked", "_here")
 
-    def __init__(self, loop: Loop, asked: Future[T]) -> None:
-        self.asked: Final = asked
-        self.loop: Final = loop
-        self.future: Final = loop.loop.create_future()
+    def __init__(self, loop: Loop, asked: Future[Any]) -> None:
+        super().__init__(loop.loop)
+        self._here: Final = loop
+        self._asked: Final = asked
 
     def leave(self) -> None:
         """Ask no more, where it is not being asked already."""
-        self.asked.cancel()
+        self._asked.cancel()
 
     def due(self) -> float | None:
-        """Return that it is over; no question has a moment."""
-        return None
+        """Do nothing; no question has a moment."""
 
-    def answered(self, _: object) -> None:
-        """Take word of the answer, on the thread that has it."""
-        self.loop.tell(self.future)
+    def end(self, _: object = None) -> None:
+        """Have it end, on whatever thread: it was answered, or will never be."""
+        self._here.tell(self)
 
 
 class Questions:
@@ -77,7 +78,7 @@ class Questions:
         #: Questions that no thread has dealt with yet.
         self._open = 0
         #: Those of coroutines that wait for an answer. Taken out by finalizers too, so no lock guards it.
-        self._asked: dict[Question[Any], None] = {}
+        self._asked: dict[Question, None] = {}
 
     async def ask(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
@@ -102,7 +103,7 @@ class Questions:
         """End whatever was asked, let nobody ask any more, and return what a last call returns that closes it all."""
         self._closed = True
         for question in list(self._asked):
-            question.loop.tell(question.future)
+            question.end()
         self._end_threads()
         # On a thread of its own: those that there are may all wait for what this call ends.
         return await self._answer_to(self._ask_alone, partial(call, *args, **kwargs))
@@ -113,18 +114,18 @@ class Questions:
         loop = self._loops.here()
         asked: Future[T] = Future()
         question = Question(loop, asked)
-        asked.add_done_callback(question.answered)
+        asked.add_done_callback(question.end)
         self._asked[question] = None
-        loop.enter(question)
+        number = loop.enter(question)
         try:
             put(partial(_answer, asked, partial(copy_context().run, call)))
-            await question.future
+            await question
             if not asked.done():
                 raise self._why_closed()
         finally:
             asked.cancel()
             self._asked.pop(question, None)
-            loop.forget(question)
+            loop.forget(number)
         return asked.result()
 
     def _put(self, ask: Callable[[], None]) -> None:

@@ -1,9 +1,10 @@
-"""One wait of a coroutine: a registration with the engine, a future, and a moment in its loop's heap."""
+"""One wait of a coroutine: a registration with the engine, and a moment in its loop's heap."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streamresults.aio.wakeup import Wakeup
 from streamresults.client.begun import Begun, begin
 
 if TYPE_CHECKING:
@@ -16,19 +17,20 @@ if TYPE_CHECKING:
 _REMIND: Final = 60.0
 
 
-class Wait:
+class Wait(Wakeup):
     """One wait under way; the engine calls it when it is over."""
 
-    __slots__ = ("_begun", "future", "loop")
+    __slots__ = ("_begun", "_here")
+
+    _begun: Begun
 
     def __init__(self, loop: Loop) -> None:
-        self.loop: Final = loop
-        self.future: Final = loop.loop.create_future()
-        self._begun: Begun
+        super().__init__(loop.loop)
+        self._here: Final = loop
 
     def __call__(self) -> None:
         """Take word that the wait is over; the engine calls this once, under its lock."""
-        self.loop.tell(self.future)
+        self._here.tell(self)
 
     async def until_over(self, client: Client, task_id: str, deadline: Deadline, via: Via) -> Begun:
         """
@@ -38,15 +40,14 @@ class Wait:
             ClientClosed, ServiceUnavailable: See :meth:`Client.wait`.
         """
         self._begun = begun = begin(client, task_id, self, deadline, via)
-        left = min(deadline.remaining(), _REMIND)
-        self.loop.enter(self, left)
+        number = self._here.enter(self, deadline.remaining(_REMIND))
         try:
-            await self.future
+            await self
         except BaseException:
             begun.give_up()
             raise
         finally:
-            self.loop.forget(self, timed=True)
+            self._here.forget(number)
         return begun
 
     def leave(self) -> None:
@@ -54,11 +55,12 @@ class Wait:
         self._begun.give_up()
 
     def due(self) -> float | None:
-        """Return the seconds for which it may last on, ``None`` when its deadline has passed."""
+        """Return the seconds for which it may last on, ``None`` when its deadline has passed, which ends it."""
         deadline = self._begun.deadline
-        left = deadline.remaining()
+        left = deadline.remaining(_REMIND)
         if left <= 0:
+            self.wake()
             return None
         if deadline.elapsed() >= _REMIND:
             self._begun.remind()
-        return min(left, _REMIND)
+        return left
