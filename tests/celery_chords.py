@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from streamresults.celery import StreamResultsBackend
+    from streamresults.store.base import Store
     from streamresults.store.parts import PartSet
 
 #: Longer than any lease of a claim, in milliseconds.
@@ -103,10 +104,10 @@ class Desk:
 
 
 @contextmanager
-def at_desk(**conf: Any) -> Iterator[Desk]:
-    """Give a desk of its own."""
+def at_desk(*, counting_on: Store | None = None, **conf: Any) -> Iterator[Desk]:
+    """Give a desk of its own, whose view and whose parts are in memory unless another store is given."""
     store = MemoryStore(lambda: time.time_ns() // 1_000_000 + desk.ahead_ms)
-    with Wiring(Settings(), broker=MemoryBroker(), store=store) as wiring, closing_backends():
+    with Wiring(Settings(), broker=MemoryBroker(), store=counting_on or store) as wiring, closing_backends():
         create_topics(wiring)
         app = make_app(wiring, **conf)
         desk = Desk(app, wiring, store)

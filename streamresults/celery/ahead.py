@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from streamresults.events import states
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from streamresults.client import Result
     from streamresults.events.event import Event, Position
     from streamresults.publisher import Pending
@@ -115,6 +117,11 @@ class Ahead:
         if shown > known.rank or shown == known.rank == states.RANK_SUCCESS:
             return None
         return known
+
+    def among(self, task_ids: Collection[str]) -> list[str]:
+        """Return those of some tasks of which this process knows anything."""
+        with self._lock:
+            return [task_id for task_id in task_ids if task_id in self._tasks] if self._tasks else []
 
     def settled(self, task_id: str) -> None:
         """Take note that the view shows all that is known of a task."""

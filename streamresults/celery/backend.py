@@ -321,6 +321,6 @@ def _id(task_id: Any) -> str:
     """
     found = bytes_to_str(task_id) if isinstance(task_id, bytes) else str(task_id) if task_id else ""
     if not found:
-        msg = f"task_id must not be empty. Got {task_id!r} instead."
+        msg = f"task_id must not be empty. Got {task_id} instead."
         raise ValueError(msg)
     return found

@@ -85,7 +85,7 @@ def arranged(layout: Layout, parts: Mapping[str, Part], added: Sequence[str]) ->
     rest = {task_id: part.event for task_id, part in parts.items() if task_id not in known}
     others = sorted(rest, key=lambda one: (_index(rest[one]), late.get(one, -1), rest[one].occurred_at_us, one))
     if layout.header is None:
-        return list(others)
+        return _with_places(others, {one: _index(event) for one, event in rest.items()}, layout.places)
     header: list[Nested] = []
     for index, member in enumerate(layout.header):
         present = _present(member, parts)
@@ -93,6 +93,13 @@ def arranged(layout: Layout, parts: Mapping[str, Part], added: Sequence[str]) ->
             header.append(present)
         header += [one for one in others if _index(rest[one]) == index]
     return header + [one for one in others if _index(rest[one]) >= len(layout.header)]
+
+
+def _with_places(ids: list[str], index_of: Mapping[str, int], places: Mapping[str, Sequence[int]]) -> list[Nested]:
+    """Return ids, and once more those that have several places, in the order of their places."""
+    found = [(index_of[one], one) for one in ids if one not in places]
+    found += [(number, one) for one in ids for number in places.get(one, ())]
+    return [one for _, one in sorted(found, key=lambda place: place[0])]
 
 
 def _present(member: Nested, parts: Mapping[str, Part]) -> Nested | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,7 +21,7 @@ from streamresults.celery.encoding import decode, encode
 from streamresults.events.event import Event, new_event_id
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 #: Stands before the group id in the id of a chord's record.
 PREFIX: Final = "chord:"
@@ -36,6 +36,7 @@ SENT: Final = "sent"
 FAILED: Final = "failed"
 _NESTED: Final = "celery.chord.header"
 _ADDED: Final = "celery.chord.added"
+_PLACES: Final = "celery.chord.places"
 
 #: A task id, or the members of a group.
 Nested = Any
@@ -56,6 +57,8 @@ class Layout:
     body_task: str
     #: Members that were added later, as far as the log knows.
     added: tuple[str, ...] = ()
+    #: Where a header out of a generator has tasks that stand in it more than once, by their ids.
+    places: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -80,7 +83,7 @@ def layout_of(group_id: str, results: Sequence[Any] | None, body: Any) -> Layout
     Args:
         results: The header's frozen results; ``None`` where they come out of a generator.
     """
-    header = None if results is None else [_ids(result) for result in results]
+    header = None if results is None else [ids_of(result) for result in results]
     size = None if header is None else len(dict.fromkeys(_flat(header)))
     return Layout(group_id, header, size, body_ids(body)[0], str(body.get("task") or ""))
 
@@ -132,9 +135,10 @@ def record_of(layout: Layout, body: Any, serializer: str, expires_ms: int) -> Ev
     )
 
 
-def resized(record: Event, size: int) -> Event:
+def resized(record: Event, size: int, places: Mapping[str, Sequence[int]]) -> Event:
     """Return the record of the same chord with its size known, as a new event."""
-    return _again(record, chord_size=size)
+    labels = {**record.labels, _PLACES: json.dumps(places)} if places else record.labels
+    return _again(record, chord_size=size, labels=labels)
 
 
 def with_added(record: Event, added: Sequence[str]) -> Event:
@@ -173,18 +177,32 @@ def layout_in(record: Event) -> Layout:
         body_id=labels.get(_BODY, ""),
         body_task=record.name,
         added=tuple(str(one) for one in added) if isinstance(added, list) else (),
+        places=_places(_json(labels.get(_PLACES))),
     )
 
 
-def shared_ids(record: Event) -> int:
+def shared_ids(header: Iterable[Nested]) -> dict[str, list[int]]:
     """
-    Return how many tasks of a header have the id of another one.
+    Return the tasks of a header whose id another one has, with the numbers of their places.
 
     A frozen signature may stand in a header twice. There is one result of that id, so it counts once; Celery counts it
     as often as it stands there.
     """
-    header = layout_in(record).header
-    return 0 if header is None else len(list(_flat(header))) - len(set(_flat(header)))
+    places: dict[str, list[int]] = {}
+    for number, task_id in enumerate(_flat(header)):
+        places.setdefault(task_id, []).append(number)
+    return {task_id: numbers for task_id, numbers in places.items() if len(numbers) > 1}
+
+
+def _places(found: Any) -> dict[str, list[int]]:
+    """Return the places that a record tells; none where it tells something else."""
+    if not isinstance(found, dict):
+        return {}
+    return {
+        task_id: [number for number in numbers if isinstance(number, int)]
+        for task_id, numbers in found.items()
+        if isinstance(numbers, list)
+    }
 
 
 def body_in(record: Event, accept: Collection[str] | None) -> Any:
@@ -198,12 +216,13 @@ def body_in(record: Event, accept: Collection[str] | None) -> Any:
     return None if payload.body is None else decode(payload.content_type, payload.body, accept)
 
 
-def _ids(result: Any) -> Nested:
+def ids_of(result: Any) -> Nested:
+    """Return the id of a frozen result; of a group those of its members."""
     members = getattr(result, "results", None)
-    return str(result.id) if members is None else [_ids(member) for member in members]
+    return str(result.id) if members is None else [ids_of(member) for member in members]
 
 
-def _flat(nested: Sequence[Nested]) -> Iterator[str]:
+def _flat(nested: Iterable[Nested]) -> Iterator[str]:
     for one in nested:
         if isinstance(one, list):
             yield from _flat(one)

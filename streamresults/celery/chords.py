@@ -15,7 +15,8 @@ from kombu.serialization import prepare_accept_content
 from msgspec import structs
 
 from streamresults.celery.chord_accounts import Accounts, Rules
-from streamresults.celery.chord_layout import COUNTING, ends_of, layout_of, record_of, resized, shared_ids
+from streamresults.celery.chord_begun import Begun
+from streamresults.celery.chord_layout import COUNTING, ends_of, layout_of, record_of
 from streamresults.celery.chord_sending import Sending
 from streamresults.celery.configuration import seconds
 from streamresults.celery.encoding import decode
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from streamresults.celery.making import Making
     from streamresults.celery.metas import Metas
     from streamresults.celery.process import Connections
-    from streamresults.events.event import Event
     from streamresults.settings import Settings
 
 #: Headers that this process has begun and not sent to their ends yet.
@@ -95,7 +95,7 @@ class Chords:
         return None if payload.body is None else decode(payload.content_type, payload.body, self.accept)
 
     @cached_property
-    def _begun(self) -> OrderedDict[str, Event]:
+    def _begun(self) -> OrderedDict[str, Begun]:
         return OrderedDict()
 
     # -- beginning --------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Chords:
         record = record_of(layout, body, serializer, self._expires_ms)
         self._durably(layout.group_id, self._accounts.begin, record)
         begun = self._begun
-        begun[layout.group_id] = record
+        begun[layout.group_id] = Begun(record, results)
         while len(begun) > _BEGUN:
             begun.popitem(last=False)
 
@@ -129,15 +129,15 @@ class Chords:
         """
         if not self._counts:
             return
-        record = self._begun.pop(str(group_id), None)
-        if record is None:
+        begun = self._begun.pop(str(group_id), None)
+        if begun is None:
             # Of a group inside a header, which nobody counts by itself, and which has the header's own id before Celery
             # 5.7; or of a header that came out of a generator for so long that it was pushed out.
             self._durably(group_id, self._accounts.resize_unknown, str(group_id), chord_size)
             return
-        size = chord_size - shared_ids(record)
-        if size != record.chord_size:
-            self._durably(group_id, self._accounts.resize, resized(record, size))
+        record = begun.sized(chord_size)
+        if record is not None:
+            self._durably(group_id, self._accounts.resize, record)
 
     def add_to_chord(self, group_id: Any, result: Any) -> None:
         """

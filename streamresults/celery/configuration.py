@@ -12,7 +12,9 @@ from urllib.parse import quote
 
 from celery.exceptions import ImproperlyConfigured
 from kombu.compression import get_encoder
+from msgspec import structs
 
+from streamresults.celery.redis_options import with_celerys, without_effect
 from streamresults.celery.urls import FALLBACK, fallback_in, settings_in
 from streamresults.errors import ConfigurationError
 from streamresults.settings import Settings, load
@@ -40,21 +42,6 @@ _OF_CELERY: Final = frozenset(
     }
 )
 
-
-#: Settings of Celery's for a connection of its own to Redis, with the value that says nothing. Ours is made of a URL.
-_OF_REDIS: Final[dict[str, Any]] = {
-    "redis_socket_timeout": 120.0,
-    "redis_socket_connect_timeout": None,
-    "redis_retry_on_timeout": False,
-    "redis_socket_keepalive": False,
-    "redis_backend_health_check_interval": None,
-    "redis_backend_credential_provider": None,
-    "redis_max_connections": None,
-    "redis_client_name": None,
-}
-#: Transport options that are for Celery's backend on Redis alone. The others of its options change nothing that anybody
-#: could miss here: chords are ordered, and trouble is handled in any case.
-_WITHOUT_EFFECT: Final = ("global_keyprefix", "retry_policy", "master_name", "sentinel_kwargs")
 #: What was said already; once in a process is enough.
 _said: Final[set[str]] = set()
 
@@ -76,8 +63,9 @@ def settings_of(conf: Any, url: str, *, compression: str | None) -> Settings:
         kafka = {**stated.pop("kafka", {})}
         in_url = settings_in(url)
         kafka |= in_url.pop("kafka", {})
-        _say_what_has_no_effect(conf, url)
-        return load({**stated, **in_url, "kafka": kafka})
+        settings = load({**stated, **in_url, "kafka": kafka})
+        _say_what_has_no_effect(conf, url, settings.redis_url)
+        return structs.replace(settings, redis_url=with_celerys(settings.redis_url, conf))
     except ConfigurationError as exc:
         msg = f"the result backend cannot be configured: {exc}"
         raise ImproperlyConfigured(msg) from exc
@@ -138,20 +126,17 @@ def _redis_url(conf: Any) -> str | None:
     return f"{scheme}://{login}{host}:{conf.get('redis_port') or 6379}/{conf.get('redis_db') or 0}"
 
 
-def _say_what_has_no_effect(conf: Any, url: str) -> None:
+def _say_what_has_no_effect(conf: Any, url: str, redis_url: str) -> None:
     """Name, once, settings of Celery's backend on Redis that somebody has made and that do nothing here."""
-    options = conf.get("result_backend_transport_options") or {}
     # An old backend that is still asked goes by all of them.
     if fallback_of(conf, url):
         return
-    made = [name for name in _WITHOUT_EFFECT if options.get(name)]
-    made += [name for name, default in _OF_REDIS.items() if (conf.get(name) or default) != default]
-    new = [name for name in made if name not in _said]
+    new = [name for name in without_effect(redis_url, conf) if name not in _said]
     if new:
         _said.update(new)
         _log.warning(
-            "without effect on results here: %s. Applications are kept apart by topic and namespace, and how Redis is "
-            "reached stands in its URL: redis=redis://host:6379/0?socket_timeout=5",
+            "without effect on results here: %s. Applications are kept apart by topic and namespace; what Celery's "
+            "settings do not say of connections to Redis stands in its URL: redis=redis://host:6379/0?max_connections=50",
             ", ".join(new),
             extra={"action": "settings_without_effect"},
         )

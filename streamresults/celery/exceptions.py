@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import billiard.exceptions
 import celery.exceptions
+import kombu.exceptions
 
 from streamresults.errors import ConfigurationError, RemoteTaskError, SecurityError
 from streamresults.events.allowlist import allow
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
     from streamresults.events.event import Event
 
 _log: Final = logging.getLogger("streamresults.celery")
-#: What Celery itself stores for tasks. Its control exceptions are none of them: a client may be a task itself.
+#: What Celery itself stores for tasks, and what its calls raise in them. Its control exceptions are none of them, as a
+#: client may be a task itself; nor are TimeoutError and SecurityError, which tell of the client's own call.
 _CELERYS: Final[tuple[type[BaseException], ...]] = (
+    celery.exceptions.BackendGetMetaError,
+    celery.exceptions.BackendStoreError,
     celery.exceptions.ChordError,
     celery.exceptions.ImproperlyConfigured,
+    celery.exceptions.IncompleteStream,
     celery.exceptions.InvalidTaskError,
     celery.exceptions.MaxRetriesExceededError,
     celery.exceptions.NotRegistered,
@@ -41,6 +46,10 @@ _CELERYS: Final[tuple[type[BaseException], ...]] = (
     billiard.exceptions.Terminated,
     billiard.exceptions.TimeLimitExceeded,
     billiard.exceptions.WorkerLostError,
+    kombu.exceptions.ContentDisallowed,
+    kombu.exceptions.DecodeError,
+    kombu.exceptions.EncodeError,
+    kombu.exceptions.OperationalError,
 )
 _SERIALIZER: Final = JsonSerializer()
 

@@ -7,7 +7,7 @@ those that the application has always been configured with. Nothing there is cha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -23,6 +23,7 @@ from streamresults.errors import (
     RecordTooLarge,
     ServiceUnavailable,
 )
+from streamresults.events.decisions import Decision
 from streamresults.events.event import GROUP_PREFIX
 from streamresults.publisher.checks import checked_key
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _TURN: Final = 200
 #: Seconds for the brokers to acknowledge a turn.
 _PATIENCE: Final = 60.0
+#: Types of exceptions that are told apart. Records name them, so that more would be somebody's mischief.
+_TYPES: Final = 1_000
 #: What Celery keeps of a chord that is under way, beside the group.
 _OF_CHORDS: Final = (b".j", b".t", b".s")
 
@@ -54,6 +57,8 @@ class Counts:
     #: Accounts of chords under way, which are left where their parts go.
     chords: int = 0
     bad: int = 0
+    #: Results, by the ``module:QualifiedName`` of an exception that no list of the application names.
+    unlisted: dict[str, int] = field(default_factory=dict)
 
 
 class _Found(NamedTuple):
@@ -82,6 +87,8 @@ class Importing:
         self._url: Final = url
         self._on_bad: Final = on_bad
         self._longest: Final = int(backend.settings.longest_expiry * 1000)
+        backend.list_exceptions()
+        self._allowlist: Final = backend.connections.wiring.allowlist()
         try:
             cls, stripped = by_url(url, backend.app.loader)
         except ImportError as exc:
@@ -106,6 +113,7 @@ class Importing:
             while turn := list(islice(keys, _TURN)):
                 events = [event for found in self._read(turn) if (event := self._event(found, prefix, is_group))]
                 unknown = self._unknown(events)
+                self._judge(unknown)
                 taken = len(unknown) if dry else self._published(unknown)
                 if is_group:
                     self.counts.groups += taken
@@ -189,6 +197,16 @@ class Importing:
         }
         self.counts.known += len(known)
         return [event for event in events if event.task_id not in known]
+
+    def _judge(self, events: Sequence[Event]) -> None:
+        """Count the exceptions that will be no exceptions of their class, for want of a line in the configuration."""
+        unlisted = self.counts.unlisted
+        for node in (event.exception[0] for event in events if event.exception):
+            listable = self._allowlist.may_be_listed(node.module, node.qualname)
+            if listable and self._allowlist.decide(node.module, node.qualname) is Decision.NOT_LISTED:
+                name = f"{node.module}:{node.qualname}"
+                if name in unlisted or len(unlisted) < _TYPES:
+                    unlisted[name] = unlisted.get(name, 0) + 1
 
     def _published(self, events: Sequence[Event]) -> int:
         """Publish events, and return of how many the brokers hold all."""

@@ -7,6 +7,7 @@ all that a call waits for; 0 looks once.
 
 from __future__ import annotations
 
+import logging
 import socket
 import weakref
 from functools import partial
@@ -20,7 +21,7 @@ from streamresults.celery.errors import timed_out
 from streamresults.celery.fallback import LOOK, FoundElsewhere, looking_elsewhere
 from streamresults.celery.members import Members
 from streamresults.deadline import Deadline
-from streamresults.errors import ServiceUnavailable, WaitTimeout
+from streamresults.errors import NotYetCovered, ServiceUnavailable, WaitTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 
 #: Seconds between two calls of ``on_interval`` where nobody says how many.
 _INTERVAL: Final = 0.5
+#: Seconds for the view to fold the ends of the parents of what has failed. Shorter raises the error of the child where
+#: the view is behind, longer raises it later where the compactors are away.
+_PARENTS_FOLDED: Final = 2.0
+#: Parents that are asked for one by one, as each shows all of its partition. Fewer miss a partition of many, more take
+#: longer where members ignore their results, which never show.
+_PARENTS_ASKED: Final = 64
+_log: Final = logging.getLogger("streamresults.celery")
 
 Meta = dict[str, Any]
 
@@ -86,11 +94,23 @@ class NativeJoin:
         """
         self._ensure_not_eager()
         tick = None if on_interval is None or _is_empty(on_interval) else on_interval
-        meta = self._awaited(str(result.id), Deadline(_seconds(timeout)), interval, tick, on_message)
+        deadline = Deadline(_seconds(timeout))
+        meta = self._awaited(str(result.id), deadline, interval, tick, on_message)
         if tick is not None and meta["status"] in celery_states.PROPAGATE_STATES:
+            self._fold_parents(result, Deadline(deadline.remaining(_PARENTS_FOLDED)))
             tick()  # follow_parents raises the error of the parent that this one failed for, by the last tick
         result._maybe_set_cache(meta)  # noqa: SLF001 -- the way of all backends
         return result.maybe_throw(callback=callback, propagate=propagate)
+
+    def _fold_parents(self, result: Any, deadline: Deadline) -> None:
+        """Have the view show how the parents of a result ended, which this process may not have heard of yet."""
+        parents = Members(result._parents()).ids()  # noqa: SLF001 -- as get() itself does
+        try:
+            ended = self._ready_metas(parents)
+            for task_id in [task_id for task_id in parents if task_id not in ended][:_PARENTS_ASKED]:
+                self.connections.client.lookup(task_id, fresh=True, timeout=deadline.remaining())
+        except (NotYetCovered, ServiceUnavailable) as exc:
+            _log.debug("of the parents of %s not all is known: %s", result.id, exc, extra={"action": "parents_unknown"})
 
     def wait_for(
         self,
@@ -182,15 +202,17 @@ class NativeJoin:
         READY_STATES: Collection[str] | None = None,  # noqa: N803 -- Celery's
     ) -> Iterator[tuple[str, Meta]]:
         """
-        Give the id and the meta of each task as it ends; with ``max_iterations`` those that have ended by now.
+        Give the id and the meta of each task as it ends; with ``max_iterations`` those that have ended by now, of which
+        ``READY_STATES`` chooses.
 
         Raises:
             TimeoutError: Celery's own; the deadline has passed.
         """
-        del READY_STATES
         wanted = list(dict.fromkeys(str(task_id) for task_id in task_ids))
         if max_iterations:
             for task_id, meta in self._ready_metas(wanted).items():
+                if READY_STATES is not None and meta["status"] not in READY_STATES:
+                    continue
                 if on_message is not None:
                     on_message(meta)
                 yield task_id, meta
@@ -210,6 +232,11 @@ class NativeJoin:
     ) -> Iterator[tuple[str, Meta]]:
         """Give the tasks as they end, each once; raises Celery's TimeoutError."""
         left = dict.fromkeys(task_ids)
+        for task_id, meta in self._own_ends(left).items():
+            del left[task_id]
+            if on_message is not None:
+                on_message(meta)
+            yield task_id, meta
         step = float("inf") if on_interval is None or _is_empty(on_interval) else interval or _INTERVAL
         if self._fallback is not None:
             step = min(step, LOOK)
@@ -220,6 +247,14 @@ class NativeJoin:
                 yield task_id, meta
             if left and on_interval is not None:
                 on_interval()
+
+    def _own_ends(self, task_ids: Collection[str]) -> dict[str, Meta]:
+        """Return the ends that this process knows of by itself, which the view may not show within the deadline."""
+        own = self.connections.ahead.among(task_ids)
+        try:
+            return self._ready_metas(own) if own else {}
+        except ServiceUnavailable:
+            return {}  # the wait itself says so, or the topic tells
 
     def _ended_within(self, left: dict[str, None], deadline: Deadline, step: float) -> Iterator[tuple[str, Meta]]:
         """Give, and take out of ``left``, what ends within a step."""

@@ -10,7 +10,7 @@ import click
 
 from streamresults.cli.exits import Exit
 from streamresults.cli.options import Invocation, common_options, pass_invocation
-from streamresults.cli.output import block, emit
+from streamresults.cli.output import Column, block, emit, table
 from streamresults.cli.text import printable
 from streamresults.errors import ConfigurationError
 
@@ -21,36 +21,49 @@ if TYPE_CHECKING:
 _EVERY: Final = 5.0
 #: Records that are named. More would hide what they have in common.
 _NAMED: Final = 100
+_COLUMNS: Final = (Column("type", "EXCEPTION NOT LISTED"), Column("records", "RECORDS", right=True))
 
 
 @click.command("import", help="Copy what Celery's own backend keeps in Redis into the topic. Nothing there is changed.")
 @click.option("-A", "--app", "app_name", metavar="MODULE", required=True, help="The application, as for `celery -A`.")
-@click.option("--from", "url", metavar="URL", help="The old result_backend. [default: the fallback_backend]")
+@click.option(
+    "--from", "url", metavar="URL", help="The old result_backend. [default: the fallback_backend, or the one it has]"
+)
 @click.option("--dry-run", "dry", is_flag=True, help="Read all of it, and publish nothing.")
 @common_options(hidden=True)
 @pass_invocation
 def command(invocation: Invocation, *, app_name: str, url: str | None, dry: bool) -> int:
-    """Copy results and saved groups; exits with 8 if there were records that cannot be read."""
+    """
+    Copy results and saved groups; exits with 8 if there were records that cannot be read.
+
+    Also lists the exceptions among them that the application's list does not name, and the line that would. An
+    application with another result backend is not switched over yet: its results go where environment and configuration
+    file say.
+    """
     invocation.start_logging("critical")
     try:
-        from streamresults.celery.applications import find_application
+        from streamresults.celery.applications import backend_for, find_any_application
         from streamresults.celery.configuration import fallback_of
         from streamresults.celery.importing import Importing
     except ImportError as exc:
         msg = "this command needs Celery and redis: pip install 'streamresults[celery]'"
         raise ConfigurationError(msg) from exc
-    app = find_application(app_name)
-    old = url or fallback_of(app.conf, app.backend.url or "")
+    app = find_any_application(app_name)
+    backend = backend_for(app)
+    old = url or (fallback_of(app.conf, backend.url or "") if backend is app.backend else app.conf.result_backend)
     if not old:
         raise click.UsageError("name the old backend with --from: the application has no fallback_backend.")
     told = _Telling(quiet=invocation.quiet)
     try:
-        with Importing(app.backend, old, told.bad) as importing:
+        with Importing(backend, old, told.bad) as importing:
             counts = importing.run(dry=dry, on_progress=told.progress)
     finally:
         told.end()
-        app.backend.connections.close()
+        backend.connections.close()
     _show(counts, invocation.output, dry=dry)
+    if counts.unlisted and not invocation.quiet:
+        names = ", ".join(f'"{printable(name)}"' for name in counts.unlisted)
+        click.echo(f"to list them: streamresults_allow = [{names}]", err=True)
     return Exit.DEAD_LETTERED if counts.bad else Exit.OK
 
 
@@ -96,6 +109,11 @@ def _show(counts: Counts, output: str, *, dry: bool) -> None:
         "bad": counts.bad,
     }
     if output != "table":
-        emit({name.replace(" ", "_"): count for name, count in rows.items()} | {"dry_run": dry})
+        counted = {name.replace(" ", "_"): count for name, count in rows.items()}
+        emit(counted | {"unlisted": counts.unlisted, "dry_run": dry})
         return
     block([("would import" if dry else "imported", ""), *((name, str(count)) for name, count in rows.items())])
+    if counts.unlisted:
+        click.echo()
+        found = sorted(counts.unlisted.items(), key=lambda one: (-one[1], one[0]))
+        table([{"type": printable(name), "records": count} for name, count in found], _COLUMNS, sys.stdout)

@@ -133,6 +133,12 @@ def waits_for_retry(self: Task) -> None:
     raise self.retry(exc=ValueError("again"), countdown=600)
 
 
+@task(bind=True, max_retries=0)
+def may_not_retry(self: Task) -> None:
+    """Give up at once."""
+    raise self.retry(countdown=0)
+
+
 @task(bind=True, max_retries=1, throws=(OutOfStock,))
 def never_works(self: Task) -> None:
     """Give up in the end."""

@@ -27,7 +27,7 @@ from tests.conftest import create_topics
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from celery.result import AsyncResult
 
@@ -43,16 +43,19 @@ SOON = 40.0
 class World:
     """One application with its worker, as a client sees it."""
 
-    def __init__(self, kind: str, project: Any, worker: Worker) -> None:
+    def __init__(self, kind: str, project: Any, worker: Worker, backends: Mapping[str, Mapping[str, Any]]) -> None:
         self.kind = kind
         self.tasks = project
         self.app = project.app
         self.worker = worker
+        #: Settings that select ``celery``, Celery's own backend; ``streamresults``; and ``both``, ours with the other
+        #: one to fall back on.
+        self.backends = backends
 
     @property
     def ours(self) -> bool:
         """Whether the backend is ours."""
-        return self.kind == "streamresults"
+        return self.kind != "celery"
 
     def client(self, **conf: Any) -> Celery:
         """Return another application with the same backend and settings of its own, as another process would have."""
@@ -60,6 +63,14 @@ class World:
         known = {name: self.app.conf[name] for name in _SHARED}
         app.conf.update(known | conf)
         return app
+
+    def work_with(self, kind: str) -> None:
+        """Have another worker take the place of the one there is, with another of the backends."""
+        self.worker.stop()
+        backend = self.backends[kind]
+        told = {"backend": backend["result_backend"], "options": backend["result_backend_transport_options"]}
+        self.worker = self.worker.another(**told)
+        self.worker.wait_until_ready()
 
     def wait_until_run(self, result: AsyncResult, times: int = 1) -> None:
         """Return when the worker has run a task, whatever it has stored of it."""
@@ -74,8 +85,10 @@ class World:
         return {message["headers"]["id"] for message, _, routing_key in kept if routing_key == queue}
 
     def command(self, *arguments: str) -> str:
-        """Return what a command of Celery's prints."""
-        return self.worker.command(*arguments)
+        """Return what a command of Celery's prints; it must succeed."""
+        ran = self.worker.command(*arguments)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
 
     def says(self, *, celery: Any, ours: Any) -> Any:
         """Return what the backend does where the two differ; docs/celery.md says why, line by line."""
@@ -88,6 +101,7 @@ class Worker:
     def __init__(self, scenario: dict[str, Any], log: Path, *arguments: str) -> None:
         self.name = f"w-{secrets.token_hex(4)}@localhost"
         self.log = log
+        self._scenario, self._arguments = scenario, arguments
         self._environment = {**os.environ, "SCENARIO": json.dumps(scenario), "PYTHONPATH": str(ROOT)}
         options = ["--without-mingle", "--without-gossip", "--without-heartbeat", "-l", "info", "-n", self.name]
         with log.open("w") as file:
@@ -107,17 +121,37 @@ class Worker:
         assert self._process.poll() is None, self.log.read_text()[-3000:]
         return False
 
-    def command(self, *arguments: str) -> str:
-        """Return what a command of Celery's prints about the application of this worker."""
+    def another(self, **told: Any) -> Worker:
+        """Return a worker of the same application that is told something else."""
+        return Worker({**self._scenario, **told}, self.log.with_name(f"{secrets.token_hex(4)}.log"), *self._arguments)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of Celery's on the application of this worker."""
         return subprocess.run(
             [sys.executable, "-m", "celery", "-A", PROJECT, *arguments],
             cwd=ROOT,
             env=self._environment,
             capture_output=True,
-            check=True,
+            check=False,
             text=True,
             timeout=SOON,
-        ).stdout
+        )
+
+    @contextmanager
+    def serving(self, *arguments: str, **environment: str) -> Iterator[None]:
+        """Run a command of Celery's on the application of this worker until it is needed no more."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", PROJECT, *arguments],
+            cwd=ROOT,
+            env={**self._environment, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()
 
     def stop(self) -> None:
         """End it as its operator does, and wait for it."""
@@ -146,7 +180,8 @@ def world(kind: str, wiring: Wiring, redis_url: str, folder: Path, *arguments: s
     Give an application with its worker.
 
     Args:
-        kind: ``celery`` for Celery's own backend on Redis, ``streamresults`` for ours.
+        kind: ``celery`` for Celery's own backend on Redis, ``streamresults`` for ours, ``both`` for ours with the other
+            one to fall back on.
         wiring: A topic and a view of its own, for ours.
         arguments: Of the worker.
         conf: Settings of Celery.
@@ -158,10 +193,18 @@ def world(kind: str, wiring: Wiring, redis_url: str, folder: Path, *arguments: s
         f"streamresults://{settings.kafka_bootstrap}/{settings.topic}"
         f"?redis={settings.redis_url}&namespace={settings.namespace}"
     )
+    # The database of Celery's own backend is shared: what is one test's stands under a prefix.
+    prefix = {"global_keyprefix": queue}
+    backends: dict[str, dict[str, Any]] = {
+        "celery": {"result_backend": f"{server}/2", "result_backend_transport_options": prefix},
+        "streamresults": {"result_backend": ours, "result_backend_transport_options": {}},
+    }
+    both = {**prefix, "fallback_backend": f"{server}/2"}
+    backends["both"] = {**backends["streamresults"], "result_backend_transport_options": both}
     scenario = {
         "broker": f"{server}/1",
-        "backend": ours if kind == "streamresults" else f"{server}/2",
-        "options": {} if kind == "streamresults" else {"global_keyprefix": queue},
+        "backend": backends[kind]["result_backend"],
+        "options": backends[kind]["result_backend_transport_options"],
         "queue": queue,
         "conf": conf,
     }
@@ -170,10 +213,11 @@ def world(kind: str, wiring: Wiring, redis_url: str, folder: Path, *arguments: s
         with compacting(wiring):
             project = _imported(scenario)
             worker.wait_until_ready()
+            found = World(kind, project, worker, backends)
             try:
-                yield World(kind, project, worker)
+                yield found
             finally:
-                worker.stop()
+                found.worker.stop()
                 project.app.close()
                 close_all()
     finally:

@@ -191,6 +191,50 @@ def imported(project: Project, *arguments: str) -> dict[str, Any]:
     return found
 
 
+def test_import_lists_the_exceptions_that_nobody_has_listed(project: Project) -> None:
+    """Before anything is copied."""
+    old = project.old()
+    stored = {"a": ("proj", "Unlisted"), "b": ("proj", "Unlisted"), "c": ("proj", "Listed"), "d": ("os", "system")}
+    for task_id, (module, name) in stored.items():
+        error = {"exc_type": name, "exc_module": module, "exc_message": ["x"]}
+        meta = {"status": states.FAILURE, "result": error, "task_id": task_id, "date_done": None, "children": []}
+        old.backend.client.set(old.backend.get_key_for_task(task_id), json.dumps(meta))
+
+    dry = project.streamresults("celery", "import", "-A", "proj", "--dry-run", "-o", "json")
+    shown = project.streamresults("celery", "import", "-A", "proj", "--dry-run")
+    old.backend.client.delete(*(old.backend.get_key_for_task(task_id) for task_id in stored))
+    old.backend.client.connection_pool.disconnect()
+
+    assert (dry.code, shown.code) == (0, 0)
+    assert json.loads(dry.out)["unlisted"] == {"proj:Unlisted": 2}
+    assert dry.err.splitlines() == ['to list them: streamresults_allow = ["proj:Unlisted"]']
+    assert ["proj:Unlisted", "2"] in [line.split() for line in shown.out.splitlines()]
+
+
+def test_import_tells_of_an_application_that_is_not_switched_over_yet(project: Project) -> None:
+    """What its results are is asked of the backend that it has; where they would go stands in the environment."""
+    settings = project.streamresults.wiring.settings
+    text = PROJECT.format(backend=project.old_url, options={"global_keyprefix": project.options["global_keyprefix"]})
+    (project.streamresults.folder / "before.py").write_text(text)
+    where = {
+        "STREAMRESULTS_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        "STREAMRESULTS_TOPIC": settings.topic,
+        "STREAMRESULTS_REDIS_URL": settings.redis_url or "",
+        "STREAMRESULTS_NAMESPACE": settings.namespace,
+    }
+    old = project.old()
+    old.backend.store_result("not yet", 1, states.SUCCESS)
+
+    ran = Cli(where, project.streamresults.folder, project.streamresults.wiring)(
+        "celery", "import", "-A", "before", "--dry-run", "-o", "json"
+    )
+    old.AsyncResult("not yet").forget()
+    old.backend.client.connection_pool.disconnect()
+
+    assert ran.code == 0, ran
+    assert json.loads(ran.out)["tasks"] == 1
+
+
 def test_import_without_an_old_backend_says_how_to_name_it(project: Project) -> None:
     text = (project.streamresults.folder / "proj.py").read_text().replace("fallback_backend", "master_name")
     (project.streamresults.folder / "bare.py").write_text(text)

@@ -139,7 +139,8 @@ def test_exceptions_become_data_and_none_is_called(app: Celery, old: Celery, red
     old.backend.store_result("hidden", Hidden("x"), states.FAILURE)
     old.backend.store_result("again", ValueError("later"), states.RETRY)
 
-    assert imported(app, redis_url) == ({"tasks": 3}, [])
+    unlisted = {f"{Hidden.__module__}:Hidden": 1}
+    assert imported(app, redis_url) == ({"tasks": 3, "unlisted": unlisted}, [])
 
     assert fresh(app, "again").state == "RETRY"
     result = app.AsyncResult("listed").get(timeout=0, propagate=False)

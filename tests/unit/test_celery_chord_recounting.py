@@ -75,6 +75,19 @@ def test_the_nesting_of_a_header_survives_the_loss(folded: Desk) -> None:
     eventually(lambda: folded.bodies() == [[["a", "b"], "c"]])
 
 
+def test_the_places_of_a_frozen_task_out_of_a_generator_survive_the_loss(folded: Desk) -> None:
+    task = folded.task("member")
+    task.freeze()
+    header = [task, folded.task("member"), task]
+    _, (one, other, two) = folded.begin(chord((given for given in header), folded.task("body")))
+    folded.store.flush()
+
+    for request, value in ((one, 5), (two, 5), (other, 6)):
+        folded.done(request, value)
+
+    eventually(lambda: folded.bodies() == [[5, 6, 5]])
+
+
 def test_added_tasks_are_waited_for_after_the_loss(folded: Desk) -> None:
     _, (one, two) = folded.begin(folded.chord(2))
     added = folded.task("member")
