@@ -22,6 +22,7 @@ class _Set:
         self.parts: Final[dict[str, tuple[bool, bytes]]] = {}
         self.token = ""
         self.until_ms = 0
+        self.taken_over = False
         self.settled = False
         #: ``None``: for ever.
         self.kept_until_ms: int | None = None
@@ -125,8 +126,9 @@ class MemoryParts(Parts):
         before = one.token
         if before not in ("", claim.token) and one.until_ms > now:
             return Counted(Status.HELD, come, expected, one.until_ms - now)
+        one.taken_over = one.taken_over or before not in ("", claim.token)
         one.token, one.until_ms = claim.token, now + claim.lease_ms
-        return Counted(Status.CLAIMED, come, expected, taken_over=before not in ("", claim.token))
+        return Counted(Status.CLAIMED, come, expected, taken_over=one.taken_over)
 
     def prolong(self, set_id: str, claim: Claim) -> bool:
         """Hold a claim for longer; see :meth:`Parts.prolong`."""

@@ -1,7 +1,7 @@
 -- One operation on one set of parts; what it promises stands in parts.py.
 --
--- KEYS  1 the set: a hash of about, size, added (how many), come (how many), token, until (ms), settled,
---       p:<part> = '1' (final) or '0', and the part's bytes;  x:<member> = its number among those that were added
+-- KEYS  1 the set: a hash of about, size, added (how many), come (how many), token, until (ms), taken,
+--       settled, p:<part> = '1' (final) or '0', and the part's bytes;  x:<member> = its number among those that were added
 -- ARGV  1 operation   2 milliseconds that the set is kept from now on, 0 for ever   3.. see each operation
 -- Returns {status, come, expected or -1, milliseconds that the claim is held, 1 if it was taken over}, or 1 or 0.
 
@@ -32,8 +32,10 @@ local function claimed()
   if come < all then return {0, come, all, 0, 0} end
   local before, held = get('token'), held_ms()
   if held > 0 and before ~= ARGV[3] then return {2, come, all, held, 0} end
+  -- Kept, as a call whose reply was lost is repeated: its holder must still be told.
+  if before and before ~= ARGV[3] then redis.call('HSET', key, 'taken', 1) end
   hold(ARGV[3], ARGV[4])
-  return {1, come, all, 0, before and before ~= ARGV[3] and 1 or 0}
+  return {1, come, all, 0, get('taken') and 1 or 0}
 end
 
 -- Who takes a claim over must find what its holder has found: nothing comes behind a claim on a complete set.

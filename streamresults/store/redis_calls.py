@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from hashlib import sha1
 from importlib import resources
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeGuard
 
 import redis
@@ -29,6 +30,12 @@ _PAUSE: Final = 0.02
 #: How often the scripts are loaded for one call. Each load is followed by a try, and a server forgets its scripts only
 #: by a restart, a failover or SCRIPT FLUSH; more would hide that one forgets them all the time.
 _LOADS: Final = 3
+#: Calls at once, each on a connection of its own to every server that it asks. More leave more connections open after a
+#: burst of threads, and are no faster, as Python runs one at a time; fewer leave a thread waiting for others' replies.
+AT_ONCE: Final = 16
+#: Seconds after which a call waits for no other one. Shorter opens more connections in a burst, longer holds threads up
+#: behind a server that has fallen silent.
+_ITS_TURN: Final = 0.25
 #: The files that the scripts are made of.
 _SCRIPTS: Final = ("fold", "live", "backfill", "look", "describe", "parts")
 
@@ -84,6 +91,7 @@ class Calls:
 
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
+        self._turns: Final = BoundedSemaphore(AT_ONCE)
         folder = resources.files("streamresults.store")
         read = {name: folder.joinpath(f"{name}.lua").read_text() for name in _SCRIPTS}
         self._sources: Final = {
@@ -155,6 +163,8 @@ class Calls:
                 replies[index] = exc
             return
         with ExitStack() as stack:
+            if self._turns.acquire(timeout=_ITS_TURN):
+                stack.callback(self._turns.release)
             flights = [
                 (stack.enter_context(_Flight(server, _commands(calls, indexes, asking=asking))), asking, indexes)
                 for (server, asking), indexes in shares.items()

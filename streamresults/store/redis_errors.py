@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 #: How refusals begin that end by themselves: a long script, no replica, a full disk, a failover.
 _PASSES: Final = ("BUSY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "READONLY", "LOADING")
+#: What a script says of a key that it names itself while a Cluster moves the key's slot; all versions have these words.
+_MOVES: Final = "access a non local key"
+
+
+def is_moving(error: Exception) -> bool:
+    """Tell whether a script met a key whose slot is moving: TRYAGAIN, which the library has no class for here."""
+    return isinstance(error, redis.exceptions.ResponseError) and _MOVES in str(error)
 
 
 @contextmanager
@@ -44,7 +51,7 @@ def translated(where: str) -> Iterator[None]:
         raise StoreUnavailable(msg) from exc
     except redis.exceptions.ResponseError as exc:
         # The library has classes of its own for what passes by itself, and takes the code off their text.
-        if type(exc) is not redis.exceptions.ResponseError or str(exc).startswith(_PASSES):
+        if type(exc) is not redis.exceptions.ResponseError or str(exc).startswith(_PASSES) or is_moving(exc):
             msg = f"Redis at {where} cannot do it just now ({type(exc).__name__}: {exc})"
             raise StoreUnavailable(msg) from exc
         msg = f"Redis at {where} refused a command: {exc}. Is it Redis 7 or Valkey, and are its keys ours alone?"

@@ -16,6 +16,7 @@ import redis
 from redis.crc import key_slot
 
 from streamresults.store.keys import SLOTS
+from streamresults.store.redis_errors import is_moving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +41,8 @@ _PASSING: Final = (
 
 
 def _passes(error: Exception) -> bool:
+    if is_moving(error):
+        return True
     return isinstance(error, _PASSING) and not isinstance(error, redis.exceptions.AuthenticationError)
 
 

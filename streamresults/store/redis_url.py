@@ -20,6 +20,10 @@ from streamresults.store.redis_nodes import Address, Cluster, Nodes, OneServer, 
 #: every waiter in the dark for as long.
 SOCKET_TIMEOUT: Final = 2.0
 
+#: Connections to one server, unless the URL says otherwise. Its own limit would be an error for the thread that comes
+#: after it; how many are open is decided by how many calls are made at once.
+_CONNECTIONS: Final = 2**31
+
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
 _FILES: Final = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
@@ -73,6 +77,7 @@ def _connection(url: str) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         "client_name": "streamresults",
         "connection_class": redis.Connection,
+        "max_connections": _CONNECTIONS,
         **parse_url(url),  # type: ignore[no-untyped-call]  # as shipped
     }
     for name in _FILES:

@@ -18,6 +18,8 @@ from streamresults.store.coverage import FORMAT, GENERATION_BYTES
 #: format, rank, flags, then best, floor, first, last as offsets, then appended, expires, keep-until as milliseconds.
 _HEADER: Final = Struct(">BBBqqqqqqq")
 _HEADER_END: Final = GENERATION_BYTES + _HEADER.size
+#: The same header, of which only the best event is read: rank, flags, offset, appended, expires.
+_BEST: Final = Struct(">xBBq24xqq8x")
 #: The record's value is too large to be kept here: it is fetched from the log by its position.
 _NOT_INLINE: Final = 1
 
@@ -83,7 +85,7 @@ def unpack_best(data: bytes) -> Best | None:
     """
     if len(data) < _HEADER_END or data[GENERATION_BYTES] != FORMAT:
         raise _no_value(data)
-    _, rank, flags, offset, _, _, _, appended, expires, _ = _HEADER.unpack_from(data, GENERATION_BYTES)
+    rank, flags, offset, appended, expires = _BEST.unpack_from(data, GENERATION_BYTES)
     if offset == NONE:
         return None
     return Best(rank, offset, appended, expires, None if flags & _NOT_INLINE else data[_HEADER_END:])

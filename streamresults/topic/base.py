@@ -10,76 +10,21 @@ made again by its name is another topic; only its description tells.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
-
-import msgspec
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from streamresults.deadline import Deadline
-
-#: Bytes of the largest batch that the topic of results is to take: Kafka's own default.
-BATCH_BYTES: Final = 1_048_588
-#: Bytes of the largest record, key and value together, so that a writer refuses what the topic would: what a batch
-#: holds besides one record is less than the rest.
-RECORD_BYTES: Final = 1_048_000
-
-#: Topic id of a broker that has none to tell: a topic that was deleted and made again is then not noticed.
-NO_TOPIC_ID: Final = "none"
-
-Headers = list[tuple[str, bytes | None]]
-
-
-class Record(Protocol):
-    """One record as read. The methods are those of ``confluent_kafka.Message``, which is passed through as it is."""
-
-    def partition(self) -> int | None:
-        """Return the partition."""
-
-    def offset(self) -> int | None:
-        """Return the offset."""
-
-    def key(self) -> bytes | str | None:
-        """Return the key's bytes."""
-
-    def value(self) -> bytes | str | None:
-        """Return the value's bytes; ``None`` is a tombstone."""
-
-    def timestamp(self) -> tuple[int, int]:
-        """Return (kind, milliseconds since 1970): the broker's append time if the topic is set up as it should be."""
-
-    def headers(self) -> Headers | Mapping[str, bytes | None] | None:
-        """Return the headers, in order; ``None`` without any."""
-
-
-class Acknowledgement(NamedTuple):
-    """What became of one produced record: handed to its callback once."""
-
-    #: ``None`` when the brokers hold the record; else an AppendFailed or a RecordTooLarge.
-    error: Exception | None
-    partition: int
-    #: -1 when it is not known.
-    offset: int
-
-
-class TopicDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """Which topic this is, so that a view or a position of another one is recognised."""
-
-    cluster_id: str
-    topic: str
-    #: Kafka's own id of this incarnation of the topic; :data:`NO_TOPIC_ID` where the broker has none to tell.
-    topic_id: str
-    partitions: int
-
-
-class Watermarks(NamedTuple):
-    """The bounds of what a partition holds."""
-
-    #: The oldest offset that can still be read.
-    low: int
-    #: One past the last record that a reader may see.
-    high: int
+    from streamresults.topic.records import (
+        Acknowledgement,
+        ClusterDescription,
+        Headers,
+        Polled,
+        TopicDescription,
+        TopicSettings,
+        Watermarks,
+    )
 
 
 class TopicWriter(ABC):
@@ -106,7 +51,8 @@ class TopicWriter(ABC):
 
         Args:
             on_ack: Called once, and must neither block nor produce; or never when ``False`` is returned. On the
-                writer's own thread, or within a later call of produce, on whatever thread that is made.
+                writer's own thread, or within a later call of produce, on whatever thread that is made. On the main
+                thread a signal's handler may end it by raising: it is called once more then.
             partition: -1 for the one that the key belongs to.
             topic: Another topic than the writer's own, over the same connection: a first record there costs no
                 second start.
@@ -147,6 +93,12 @@ class TopicWriter(ABC):
         """Flush, then fail what is left with an error through its callback; return how many those were."""
 
 
+#: Most records that one poll returns. Larger delays what stands behind a batch, smaller pays the call per record.
+POLL_MAX: Final = 1000
+#: The same of a group's poll. Larger holds more in memory; smaller leaves nothing to fold while a script runs.
+GROUP_POLL_MAX: Final = 5000
+
+
 class TopicReader(ABC):
     """
     Reads the partitions that it is told to, from the offsets that it is told, in no consumer group.
@@ -182,24 +134,6 @@ class TopicReader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the connection; a blocked poll ends."""
-
-
-#: Most records that one poll returns. Larger delays what stands behind a batch, smaller pays the call per record.
-POLL_MAX: Final = 1000
-
-
-#: The same of a group's poll. Larger holds more in memory; smaller leaves nothing to fold while a script runs.
-GROUP_POLL_MAX: Final = 5000
-
-
-class Polled(NamedTuple):
-    """What one poll brought."""
-
-    records: Sequence[Record]
-    #: Partitions whose end was reached, with the offset that the next record there will have or exceed.
-    ends: Mapping[int, int]
-    #: Partitions whose offset the log no longer holds, or never held: they deliver nothing until assigned anew.
-    out_of_range: Mapping[int, int]
 
 
 class GroupEvents(Protocol):
@@ -297,25 +231,6 @@ class TopicInspector(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the connection."""
-
-
-class TopicSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a topic is to be created; replication -1 takes 3 where there are 3 brokers, else 1."""
-
-    partitions: int
-    replication: int = -1
-    #: Kafka's topic settings by their own names.
-    config: dict[str, str] = msgspec.field(default_factory=dict)
-
-
-class ClusterDescription(NamedTuple):
-    """What the brokers say of themselves."""
-
-    brokers: int
-    #: A broker inside a client library, which has no settings of topics.
-    embedded: bool
-    #: By topic: partitions, and the least number of replicas that one of them has.
-    topics: Mapping[str, tuple[int, int]]
 
 
 class Broker(ABC):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamresults.deadline import ANSWER, Deadline
-from streamresults.topic.base import BATCH_BYTES, TopicSettings
+from streamresults.topic.records import BATCH_BYTES, TopicSettings
 
 if TYPE_CHECKING:
     from streamresults.settings import Settings
-    from streamresults.topic.base import Broker, ClusterDescription
+    from streamresults.topic.base import Broker
+    from streamresults.topic.records import ClusterDescription
 
 _DAY: Final = 86_400.0
 #: Brokers from which on a topic survives the loss of one.

@@ -8,7 +8,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from streamresults.topic.base import Headers, Record
+    from streamresults.topic.records import Headers, Record
 
 #: A call from C, which looks whether an error came with the result. Python's own bytecode, once it is specialised, does
 #: not look, and the error would surface in whatever is called next.

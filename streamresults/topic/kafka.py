@@ -11,16 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, murmur2
 from confluent_kafka.cimpl import NewTopic
 
 from streamresults.errors import TopicUnavailable
-from streamresults.topic.base import (
-    RECORD_BYTES,
-    Broker,
-    ClusterDescription,
-    TopicGroup,
-    TopicInspector,
-    TopicReader,
-    TopicSettings,
-    TopicWriter,
-)
+from streamresults.topic.base import Broker, TopicGroup, TopicInspector, TopicReader, TopicWriter
 from streamresults.topic.kafka_errors import error_of, translate
 from streamresults.topic.kafka_group import KafkaGroup, Protocol
 from streamresults.topic.kafka_handles import COMMON, RETRY_PAUSE, Settings
@@ -28,6 +19,7 @@ from streamresults.topic.kafka_hubs import resolved
 from streamresults.topic.kafka_inspector import EMBEDDED_CLUSTER, RESOLVES_WITHIN, AdminConnection, KafkaInspector
 from streamresults.topic.kafka_reader import KafkaReader
 from streamresults.topic.kafka_writer import FRAMING_BYTES, KafkaWriter
+from streamresults.topic.records import RECORD_BYTES, ClusterDescription, TopicSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streamresults.errors import TopicUnavailable
-from streamresults.topic.base import GROUP_POLL_MAX, GroupEvents, Polled, TopicGroup
+from streamresults.topic.base import GROUP_POLL_MAX, GroupEvents, TopicGroup
 from streamresults.topic.kafka_errors import COMMIT_REFUSED, UNSUPPORTED, describe, error_of, translate
 from streamresults.topic.kafka_handles import GROUP_REQUEST, Forkable, LastError, Settings, open_handle
 from streamresults.topic.kafka_reader import NOTHING, Sorter
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from confluent_kafka import Message
+
+    from streamresults.topic.records import Polled
 
 log: Final = logging.getLogger(__name__)
 

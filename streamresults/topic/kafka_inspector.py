@@ -6,7 +6,14 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from confluent_kafka import IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    OFFSET_INVALID,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public by its documentation, not by its types
     AdminClient,
     ConfigResource,
@@ -14,16 +21,17 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public by i
 )
 
 from streamresults.errors import TopicMissing, TopicUnavailable
-from streamresults.topic.base import NO_TOPIC_ID, TopicDescription, TopicInspector, Watermarks
+from streamresults.topic.base import TopicInspector
 from streamresults.topic.kafka_errors import FORBIDDEN, MISSING, UNSUPPORTED, error_of, translate
 from streamresults.topic.kafka_handles import Forkable, LastError, Opened, Settings, open_handle, retry
 from streamresults.topic.kafka_hubs import resolved
+from streamresults.topic.records import NO_TOPIC_ID, TopicDescription, Watermarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
-    from confluent_kafka.admin import ClusterMetadata  # type: ignore[attr-defined]  # the same
+    from confluent_kafka.admin import ClusterMetadata, ListOffsetsResultInfo  # type: ignore[attr-defined]  # the same
 
     from streamresults.deadline import Deadline
 
@@ -187,7 +195,7 @@ class KafkaInspector(TopicInspector):
                 request_timeout=limit,
             )
             try:
-                return {at.partition: _resolve(future, limit).offset for at, future in futures.items()}
+                return {at.partition: _offset(_resolve(future, limit)) for at, future in futures.items()}
             except KafkaException:
                 # "No leaders found" may be an election, or a topic that is not there: the latter ends this at once.
                 self._connection.metadata(deadline, self._topic)
@@ -219,6 +227,20 @@ class KafkaInspector(TopicInspector):
 
 def _resolve(future: Future[Any], limit: float) -> Any:
     return resolved(future, limit + RESOLVES_WITHIN)
+
+
+def _offset(found: ListOffsetsResultInfo) -> int:
+    """
+    Return an offset, -1 where there is none at or after a time.
+
+    Raises:
+        KafkaException: There is none because the broker did not answer. librdkafka, once it knows the leaders, tells
+            of that in no other way; taken for an offset it would say that the log has lost all its records.
+    """
+    offset: int = found.offset
+    if offset == OFFSET_INVALID:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 -- so it is called
+    return offset
 
 
 def _is_unsupported(raised: TopicUnavailable) -> bool:

@@ -11,9 +11,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streamresults.deadline import Deadline
 from streamresults.errors import StreamResultsError, TopicUnavailable
-from streamresults.topic.base import POLL_MAX, Polled, Record, TopicReader
+from streamresults.topic.base import POLL_MAX, TopicReader
 from streamresults.topic.kafka_errors import FATAL, FORBIDDEN, MISSING, OUT_OF_RANGE, describe, error_of, translate
 from streamresults.topic.kafka_handles import Forkable, LastError, Settings, open_handle
+from streamresults.topic.records import Polled, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

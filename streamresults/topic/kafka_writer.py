@@ -12,27 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException, Producer
 
-from streamresults.errors import TopicUnavailable
-from streamresults.topic.base import Acknowledgement, TopicWriter
-from streamresults.topic.kafka_errors import (
-    MISSING,
-    PURGED,
-    append_failure,
-    describe,
-    error_of,
-    given_up,
-    is_fatal,
-    translate,
-)
+from streamresults.errors import StreamResultsError, TopicUnavailable
+from streamresults.topic.base import TopicWriter
+from streamresults.topic.kafka_deliveries import Interrupted, delivery, ignore, lost_acknowledgement, text
+from streamresults.topic.kafka_errors import MISSING, append_failure, describe, error_of, is_fatal, translate
 from streamresults.topic.kafka_handles import Forkable, LastError, Settings, open_handle, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from confluent_kafka import KafkaError, Message
+    from confluent_kafka import KafkaError
 
     from streamresults.deadline import Deadline
-    from streamresults.topic.base import Headers
+    from streamresults.topic.records import Acknowledgement, Headers
 
 log: Final = logging.getLogger(__name__)
 
@@ -63,45 +55,6 @@ PURGE_WITHIN: Final = 2.0
 HURRY_WITHIN: Final = 0.25
 
 
-def _delivery(count: Callable[[], int], ended_by: Callable[[], KafkaError | None]) -> Callable[..., None]:
-    """
-    Return what hands a record's fate to its callback, then counts it; it runs for each record, so it is fast.
-
-    Args:
-        ended_by: The fatal error of a producer that is given up just now, if there is one.
-    """
-    kind, new = Acknowledgement, tuple.__new__
-
-    def deliver(on_ack: Callable[[Acknowledgement], None], error: KafkaError | None, message: Message) -> None:
-        try:
-            if error is None:
-                on_ack(new(kind, (None, message.partition(), message.offset())))
-            else:
-                on_ack(_failure(error, message, ended_by()))
-        finally:
-            count()
-
-    return deliver
-
-
-def _failure(error: KafkaError, message: Message, fatal: KafkaError | None) -> Acknowledgement:
-    key, value, partition = message.key() or b"", message.value() or b"", message.partition()
-    if (fatal is not None and error.code() in PURGED) or is_fatal(error):
-        ended = given_up(fatal or error, message.topic() or "", task_id=_text(key))
-        return Acknowledgement(ended, -1 if partition is None else partition, -1)
-    failure = append_failure(error, message.topic() or "", task_id=_text(key), size=len(key) + len(value), limit=0)
-    return Acknowledgement(failure, -1 if partition is None else partition, -1)
-
-
-def _ignore(_acknowledgement: Acknowledgement) -> None:
-    """Serve as the callback of a record that nobody waits for."""
-
-
-def _text(key: bytes) -> str:
-    """Return a record's key as text, whatever it is."""
-    return key.decode("utf-8", "replace")
-
-
 class KafkaWriter(Forkable, TopicWriter):
     """
     One librdkafka producer and the one thread that serves its acknowledgements; both start with the first use.
@@ -123,17 +76,15 @@ class KafkaWriter(Forkable, TopicWriter):
         self._stopping = False
         self._acked = threading.Condition()
         self._waiting = 0
-        # librdkafka's own count of what is queued includes its log lines while a broker is down, so records are
-        # counted here, without a lock: a number is taken before each is sent, and another after its callback. Whoever
-        # wants to know how many were takes one of each too, and counts these looks. Looks and refusals are counted
-        # under the condition.
         self._number = itertools.count().__next__
-        self._delivered = itertools.count().__next__
-        self._looks = 0
-        self._refused = 0
+        #: The callbacks of what librdkafka was given and has not spoken of, by numbers that grow; its own count has its
+        #: log lines too while a broker is down. It needs no lock: each step is one of the interpreter's.
+        self._under_way: dict[int, Callable[[Acknowledgement], None]] = {}
+        #: Records of lower numbers may be under way here and spoken of by librdkafka; 0 for none.
+        self._in_doubt = 0
         #: Why a producer is given up, while its records are handed back.
         self._fatal: KafkaError | None = None
-        self._deliver = _delivery(self._delivered, lambda: self._fatal)
+        self._deliver = delivery(self._under_way, lambda: self._fatal)
         #: Until when the producing threads serve by themselves, by the monotonic clock; guarded by the condition.
         self._burst_until = 0.0
         #: Somebody has begun to wait for an acknowledgement since the producing threads served last; guarded likewise.
@@ -159,23 +110,24 @@ class KafkaWriter(Forkable, TopicWriter):
         """Queue a record."""
         if topic is None:
             topic = self._topic
-        callback = partial(self._deliver, on_ack or _ignore)
         number = self._number()
+        callback = partial(self._deliver, number)
+        # Before it is known how to send, so that closing sees it; no signal's handler can come between here and there.
+        self._under_way[number] = on_ack or ignore
         send = self._send
         try:
             send(topic, value, key, partition, callback, None, 0, headers)
         except BufferError:
-            return self._send_again(topic, value, key, partition, callback, None, 0, headers)
+            return self._send_again(number, topic, value, key, partition, callback, None, 0, headers)
         except KafkaException as exc:
             if is_fatal(error_of(exc)):
                 self._give_up(getattr(send, "__self__", None), error_of(exc))
                 if self._send is not send:  # nothing of this record was taken
-                    return self._send_again(topic, value, key, partition, callback, None, 0, headers)
-            self._count_refusal()
-            size = len(key) + len(value or b"")
-            raise append_failure(error_of(exc), topic, task_id=_text(key), size=size, limit=self._limit) from exc
-        except Exception:
-            self._count_refusal()
+                    return self._send_again(number, topic, value, key, partition, callback, None, 0, headers)
+            del self._under_way[number]
+            raise self._refusal(exc, topic, value, key) from exc
+        except Exception as exc:
+            self._not_sent(number, exc)
             raise
         if not number % SERVE_EVERY:
             self._serve_here()
@@ -197,7 +149,7 @@ class KafkaWriter(Forkable, TopicWriter):
                 self._burst_until = 0.0
                 self._acked.notify_all()
 
-    def _send_again(self, *record: Any) -> bool:
+    def _send_again(self, number: int, *record: Any) -> bool:
         """
         Try a second time, knowing what had been served before it.
 
@@ -208,21 +160,27 @@ class KafkaWriter(Forkable, TopicWriter):
         try:
             self._send(*record)
         except BufferError:
-            self._count_refusal()
+            del self._under_way[number]
             return False
+        except KafkaException as exc:
+            del self._under_way[number]
+            raise self._refusal(exc, *record) from exc
+        except Exception as exc:
+            self._not_sent(number, exc)
+            raise
         return True
 
-    def _count_refusal(self) -> None:
-        with self._acked:
-            self._refused += 1
+    def _not_sent(self, number: int, exc: Exception) -> None:
+        """Let go of a record that was not sent; if a signal's handler has raised, it may have been."""
+        if isinstance(exc, StreamResultsError):
+            del self._under_way[number]
+        else:
+            self._under_way[number] = ignore
+            self._in_doubt = self._number()
 
-    def _outstanding(self) -> int:
-        """Return how many records are not acknowledged; the caller holds the condition."""
-        # What is done first: a record that is sent in between then counts as outstanding, never as done too early.
-        done = self._delivered() - self._looks + self._refused
-        sent = self._number() - self._looks
-        self._looks += 1
-        return sent - done
+    def _refusal(self, exc: KafkaException, topic: str, value: bytes | None, key: bytes, *_: Any) -> StreamResultsError:
+        size = len(key) + len(value or b"")
+        return append_failure(error_of(exc), topic, task_id=text(key), size=size, limit=self._limit)
 
     def _send_first(self, *record: Any) -> None:
         self._open().produce(*record)
@@ -237,9 +195,8 @@ class KafkaWriter(Forkable, TopicWriter):
             raise self.not_here()
         if self._thread is None:
             return 0
-        self._wait(lambda: self._outstanding() <= 0, deadline)
-        with self._acked:
-            return max(0, self._outstanding())
+        self._wait(lambda: not self._under_way, deadline)
+        return len(self._under_way)
 
     def _wait(self, done: Callable[[], bool], deadline: Deadline) -> bool:
         if self.forked:
@@ -301,7 +258,7 @@ class KafkaWriter(Forkable, TopicWriter):
     def _wait_until_purged(self) -> None:
         from streamresults.deadline import Deadline  # noqa: PLC0415 - only this rare path needs more than the type
 
-        self._wait(lambda: self._outstanding() <= 0, Deadline(PURGE_WITHIN))
+        self._wait(lambda: not self._under_way, Deadline(PURGE_WITHIN))
 
     def _open(self) -> Producer:
         """Return the producer, opened and served."""
@@ -330,10 +287,12 @@ class KafkaWriter(Forkable, TopicWriter):
         while not self._stopping and self._producer is producer:
             burst = self._burst_until - time.monotonic()
             if burst > 0 and not self._waiting:
-                with self._acked:
-                    self._acked.wait(burst)
+                with self._acked:  # where it is seen whether somebody has begun to wait since then
+                    self._acked.wait_for(lambda: self._waiting or not self._burst_until, burst)
             else:
                 self._serve_once(producer, SERVE_SLICE)
+            if self._in_doubt and self._fatal is None and not len(producer):
+                self._tell_of_lost()
         if self._producer is not producer:
             self._hand_back(producer)
 
@@ -367,23 +326,53 @@ class KafkaWriter(Forkable, TopicWriter):
             self._acked.notify_all()
 
     def _serve_once(self, producer: Producer, seconds: float) -> None:
+        served = 1
         try:
             served = producer.poll(seconds)
         except KafkaException as exc:
             # librdkafka's own word, raised in the middle of serving: what is left is served by the next call.
-            served = 1
             if is_fatal(error_of(exc)):
                 self._give_up(producer, error_of(exc))
             else:
                 log.warning("%s", describe(error_of(exc)), extra={"action": "producer_error"})
-        except Exception:
+        except BaseException as exc:
+            on_main = threading.current_thread() is threading.main_thread()
+            if self._told_all_the_same(exc) and (on_main or not isinstance(exc, Exception)):
+                raise
             log.exception("a callback of a produced record failed", extra={"action": "ack_callback_failed"})
-            served = 1
-        if served:
-            with self._acked:
-                self._served += served
-                if self._waiting:
-                    self._acked.notify_all()
+        finally:
+            if served:
+                with self._acked:
+                    self._served += served
+                    if self._waiting:
+                        self._acked.notify_all()
+
+    def _told_all_the_same(self, exc: BaseException) -> bool:
+        """
+        Call a callback once more that an exception has ended; ``False`` when it raises again: the exception is its own.
+
+        Any other is that of a signal's handler, which on the main thread may raise anywhere: whoever produces there is
+        to get it, and the record that was served at that moment is to be told of.
+        """
+        ended = Interrupted.by(exc, self._deliver)
+        if ended is None:  # perhaps before a callback began
+            self._in_doubt = self._number()
+            return True
+        return ended.again()
+
+    def _tell_of_lost(self) -> None:
+        """Tell of records that librdkafka has spoken of, once and for all, as a callback was ended before it began."""
+        below, self._in_doubt = self._in_doubt, 0
+        lost = [number for number in list(self._under_way) if number < below]
+        for number in lost:
+            on_ack = self._under_way.pop(number, ignore)
+            try:
+                on_ack(lost_acknowledgement(self._topic))
+            except Exception:
+                log.exception("a callback of a produced record failed", extra={"action": "ack_callback_failed"})
+        with self._acked:
+            self._served += len(lost)
+            self._acked.notify_all()
 
     def _refuse(self, *_record: Any) -> None:
         raise self.not_here() if self.forked else TopicUnavailable(f"the writer of topic {self._topic!r} is closed")

@@ -5,20 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from streamresults.topic.base import (
-    RECORD_BYTES,
-    Broker,
-    ClusterDescription,
-    TopicDescription,
-    TopicInspector,
-    TopicReader,
-    TopicSettings,
-    TopicWriter,
-    Watermarks,
-)
+from streamresults.topic.base import Broker, TopicInspector, TopicReader, TopicWriter
 from streamresults.topic.memory_log import Cluster, MemoryLog, Partition, murmur2
 from streamresults.topic.memory_reader import GroupState, MemoryGroup, MemoryReader
 from streamresults.topic.memory_writer import MemoryWriter
+from streamresults.topic.records import RECORD_BYTES, ClusterDescription, TopicDescription, TopicSettings, Watermarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -8,7 +8,8 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamresults.errors import TopicMissing, TopicUnavailable
-from streamresults.topic.base import POLL_MAX, Headers, Polled
+from streamresults.topic.base import POLL_MAX
+from streamresults.topic.records import Headers, Polled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

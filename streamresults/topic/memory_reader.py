@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from streamresults.deadline import Deadline
 from streamresults.errors import TopicUnavailable
-from streamresults.topic.base import GroupEvents, Polled, TopicGroup, TopicReader
+from streamresults.topic.base import GroupEvents, TopicGroup, TopicReader
 from streamresults.topic.memory_log import Cluster, Cursor
+from streamresults.topic.records import Polled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

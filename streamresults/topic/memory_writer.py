@@ -8,15 +8,16 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamresults.errors import AppendFailed, RecordTooLarge, TopicMissing, TopicUnavailable
-from streamresults.topic.base import Acknowledgement, TopicWriter
+from streamresults.topic.base import TopicWriter
 from streamresults.topic.memory_log import murmur2
+from streamresults.topic.records import Acknowledgement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamresults.deadline import Deadline
-    from streamresults.topic.base import Headers
     from streamresults.topic.memory_log import Cluster
+    from streamresults.topic.records import Headers
 
 log: Final = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from streamresults.errors import SignatureRefused
-    from streamresults.topic.base import Record
+    from streamresults.topic.records import Record
 
 _log: Final = logging.getLogger("streamresults.signatures")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from streamresults.errors import SignatureRefused
-    from streamresults.topic.base import Headers, Record
+    from streamresults.topic.records import Headers, Record
 
 
 class RefusedRecord:

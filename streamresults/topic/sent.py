@@ -9,7 +9,8 @@ from streamresults.errors import AppendFailed
 
 if TYPE_CHECKING:
     from streamresults.deadline import Deadline
-    from streamresults.topic.base import Acknowledgement, Headers, TopicWriter
+    from streamresults.topic.base import TopicWriter
+    from streamresults.topic.records import Acknowledgement, Headers
 
 
 class Sent:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from streamresults.errors import SignatureRefused
 from streamresults.events.signatures import SIGNATURE
-from streamresults.topic.base import Broker, Polled, TopicGroup, TopicReader, TopicWriter
+from streamresults.topic.base import Broker, TopicGroup, TopicReader, TopicWriter
 from streamresults.topic.headers import read_headers
+from streamresults.topic.records import Polled
 from streamresults.topic.refusals import Refusals
 from streamresults.topic.refused import RefusedRecord
 
@@ -21,15 +22,8 @@ if TYPE_CHECKING:
 
     from streamresults.deadline import Deadline
     from streamresults.events.signatures import Keyring
-    from streamresults.topic.base import (
-        Acknowledgement,
-        ClusterDescription,
-        GroupEvents,
-        Headers,
-        Record,
-        TopicInspector,
-        TopicSettings,
-    )
+    from streamresults.topic.base import GroupEvents, TopicInspector
+    from streamresults.topic.records import Acknowledgement, ClusterDescription, Headers, Record, TopicSettings
 
 #: What Kafka calls a time that the broker has set.
 _BY_BROKER: Final = 2

@@ -1,5 +1,5 @@
 """
-What whoever counts parts may expect, of Redis, of a Redis Cluster and of the store in memory alike.
+What whoever counts parts may expect, of Redis, alone or behind Sentinel, of a Redis Cluster and of the store in memory.
 
 We test these aspects: a part counts once; one call alone is told that a set is complete; a claim keeps others out for
 its lease and is taken over behind it; nothing comes behind a claim; sets end when they should, and a lost one can be
@@ -31,7 +31,9 @@ SHORT: Final = 50
 KEEP: Final = 60_000
 
 
-@pytest.fixture(params=["memory", *(pytest.param(kind, marks=pytest.mark.redis) for kind in ("redis", "cluster"))])
+@pytest.fixture(
+    params=["memory", *(pytest.param(kind, marks=pytest.mark.redis) for kind in ("redis", "sentinel", "cluster"))]
+)
 def parts(request: pytest.FixtureRequest, namespace: str) -> Iterator[Parts]:
     """Give every implementation, one after the other, with names of the test's own."""
     if request.param == "memory":
@@ -134,6 +136,7 @@ def test_a_claim_whose_lease_has_passed_is_taken_over_by_one_and_its_first_holde
 
     eventually(taken)
     assert found[-1].taken_over
+    assert parts.claim("s", Claim("second", LONG)).taken_over, "told again, as the first answer may have been lost"
     assert parts.prolong("s", Claim("first", LONG)) is False
     assert parts.settle("s", "first", keep_ms=KEEP) is False
     assert parts.settle("s", "second", keep_ms=KEEP) is True

@@ -21,7 +21,8 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from streamresults.topic.base import Broker, Record, TopicGroup, TopicWriter
+    from streamresults.topic.base import Broker, TopicGroup, TopicWriter
+    from streamresults.topic.records import Record
     from tests.contract.topic_harness import Harness
 
 

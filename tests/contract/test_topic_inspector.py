@@ -13,12 +13,12 @@ import pytest
 
 from streamresults.deadline import Deadline
 from streamresults.errors import TopicMissing, TopicUnavailable
-from streamresults.topic.base import NO_TOPIC_ID, Broker, TopicSettings
+from streamresults.topic.records import NO_TOPIC_ID, TopicSettings
 from tests.contract.topic_desk import PARTITIONS, SOON, append
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from streamresults.topic.base import TopicWriter
+    from streamresults.topic.base import Broker, TopicWriter
     from tests.contract.topic_harness import Harness
 
 

@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from streamresults.deadline import Deadline
 from streamresults.errors import AppendFailed, RecordTooLarge, TopicUnavailable
 from streamresults.events.signatures import SIGNATURE
-from streamresults.topic.base import RECORD_BYTES, Acknowledgement, Broker
 from streamresults.topic.memory import MemoryBroker
 from streamresults.topic.memory_log import murmur2
+from streamresults.topic.records import RECORD_BYTES, Acknowledgement
 from tests.contract.topic_desk import PARTITIONS, SOON, append, keys, read
 from tests.contract.topic_harness import MemoryHarness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamresults.topic.base import TopicReader, TopicWriter
+    from streamresults.topic.base import Broker, TopicReader, TopicWriter
     from tests.contract.topic_harness import Harness
 
 

@@ -10,7 +10,8 @@ from streamresults.deadline import Deadline
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamresults.topic.base import Acknowledgement, Record, TopicGroup, TopicReader, TopicWriter
+    from streamresults.topic.base import TopicGroup, TopicReader, TopicWriter
+    from streamresults.topic.records import Acknowledgement, Record
 
 #: Seconds in which anything here happens on a loaded machine.
 SOON = 30.0

@@ -12,15 +12,17 @@ from confluent_kafka.cimpl import NewPartitions
 
 from streamresults.deadline import Deadline
 from streamresults.events.signatures import Keyring
-from streamresults.topic.base import Broker, TopicSettings
 from streamresults.topic.kafka import KafkaBroker, WriterSettings
 from streamresults.topic.memory import MemoryBroker
+from streamresults.topic.records import TopicSettings
 from streamresults.topic.signed import SignedBroker
 from tests.contract.topic_desk import PARTITIONS, SOON
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from streamresults.topic.base import Broker
 
 
 class Harness(ABC):

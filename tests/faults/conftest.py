@@ -16,6 +16,8 @@ from redis_secured import RedisSecured
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from redis_server import RedisServer
+
 
 @pytest.fixture(scope="session")
 def replicated() -> Iterator[RedisReplicated]:
@@ -39,3 +41,11 @@ def secured() -> Iterator[RedisSecured]:
     servers = started(RedisSecured(namespace="ours"))
     yield servers
     servers.close()
+
+
+def revive(servers: list[RedisServer]) -> None:
+    """Start what a test that failed left behind."""
+    for server in servers:
+        if not server.is_running():
+            server.start()
+        server.resume()

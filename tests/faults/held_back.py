@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from streamresults.store.base import BatchReply, Interest, LiveBatch, Looked, Store, View
-    from streamresults.topic.base import Polled, TopicReader
+    from streamresults.topic.base import TopicReader
+    from streamresults.topic.records import Polled
 
 
 class Faulty:

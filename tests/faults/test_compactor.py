@@ -21,7 +21,7 @@ from streamresults.deadline import Deadline
 from streamresults.errors import DeadLettered, TrailingBytes, TruncatedRecord
 from streamresults.events.codec import Codec
 from streamresults.events.event import Event
-from streamresults.topic.base import BATCH_BYTES, RECORD_BYTES
+from streamresults.topic.records import BATCH_BYTES, RECORD_BYTES
 from tests import services
 from tests.faults.world import PARTITIONS, SOON, World
 from tests.waiting import eventually
@@ -201,7 +201,7 @@ def test_a_redis_that_is_away_is_waited_for(world: World, redis: RedisServer) ->
     waited: list[str] = []
     waiter = threading.Thread(target=lambda: waited.append(world.client.wait("later", SOON, via="topic").state))
     waiter.start()
-    eventually(lambda: running.compactor._held, SOON, "the compactor is paused")
+    eventually(lambda: running.compactor._pause.held, SOON, "the compactor is paused")
     eventually(lambda: _is_read(world), SOON, "the topic is read")
     world.pending.append(world.publisher.send(Event(task_id="later", state="SUCCESS")))
     waiter.join(SOON)
@@ -223,7 +223,7 @@ def test_a_full_redis_pauses_and_loses_nothing(world: World, redis: RedisServer)
     eventually(world.caught_up, SOON)
     redis.configure("maxmemory", "1mb")
     world.publish(2000)
-    eventually(lambda: running.compactor._held, SOON, "the compactor is paused")
+    eventually(lambda: running.compactor._pause.held, SOON, "the compactor is paused")
     redis.configure("maxmemory", "0")
 
     world.check()

@@ -8,9 +8,9 @@ from streamresults.deadline import Deadline
 from streamresults.errors import ConfigurationError
 from streamresults.settings import Settings
 from streamresults.store.memory import MemoryStore
-from streamresults.topic.base import TopicSettings
 from streamresults.topic.contract import config_differences, differences, least_retention, obstacles, wanted_topics
 from streamresults.topic.memory import MemoryBroker
+from streamresults.topic.records import TopicSettings
 from streamresults.wiring import Wiring
 
 SETTINGS = Settings()

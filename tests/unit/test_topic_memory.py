@@ -8,8 +8,8 @@ import pytest
 
 from streamresults.deadline import Deadline
 from streamresults.errors import AppendFailed, TopicUnavailable
-from streamresults.topic.base import Acknowledgement
 from streamresults.topic.memory import MemoryBroker
+from streamresults.topic.records import Acknowledgement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
