@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from streamresults.events.codec import Codec
     from streamresults.store.base import View
     from streamresults.store.coverage import Coverage
-    from streamresults.topic.base import Record, TopicInspector, TopicReader
+    from streamresults.topic.base import TopicInspector, TopicReader
+    from streamresults.topic.records import Record
 
 _log: Final = logging.getLogger("streamresults.backfill")
 #: Offsets read at once. Fewer pay the start of a fetch more often; more delay the newest of them.

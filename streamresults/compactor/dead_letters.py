@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from streamresults.compactor.folding import Unreadable
     from streamresults.deadline import Deadline
-    from streamresults.topic.base import Acknowledgement, Headers, Record, TopicWriter
+    from streamresults.topic.base import TopicWriter
+    from streamresults.topic.records import Acknowledgement, Headers, Record
 
 _log: Final = logging.getLogger("streamresults.compactor")
 HEADER_PREFIX: Final = "sr.dlq."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from streamresults.errors import RecordError
-from streamresults.events.codec import task_id_of
+from streamresults.events.envelope import task_id_of
 from streamresults.events.fold import NEVER, Summary, combine
 from streamresults.events.summarize import summarize
 from streamresults.store.value import pack_entry
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from streamresults.events.summarize import Ranks
-    from streamresults.topic.base import Record
+    from streamresults.topic.records import Record
 
 
 class FoldLimits(msgspec.Struct, frozen=True, kw_only=True):

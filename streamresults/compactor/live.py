@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from streamresults.events.summarize import Ranks
     from streamresults.store.base import BatchReply, View
     from streamresults.store.coverage import Coverage
-    from streamresults.topic.base import Record, TopicGroup, TopicInspector, Watermarks
+    from streamresults.topic.base import TopicGroup, TopicInspector
+    from streamresults.topic.records import Record, Watermarks
 
 _log: Final = logging.getLogger("streamresults.compactor")
 #: Events folded before they are sent off while folding goes on. Fewer cost a round trip each, more leave Redis idle.

@@ -18,13 +18,13 @@ from streamresults.events.fold import NEVER
 from streamresults.store.base import Descriptor
 from streamresults.store.coverage import FORMAT
 from streamresults.store.partition_counts import merged
-from streamresults.topic.base import NO_TOPIC_ID
+from streamresults.topic.records import NO_TOPIC_ID
 
 if TYPE_CHECKING:
     from streamresults.compactor.placement import Placement
     from streamresults.compactor.topic_watch import TopicWatch
     from streamresults.store.base import Store
-    from streamresults.topic.base import TopicDescription
+    from streamresults.topic.records import TopicDescription
 
 _log: Final = logging.getLogger("streamresults.compactor")
 

@@ -15,7 +15,8 @@ from streamresults.deadline import ANSWER, Deadline
 from streamresults.errors import ServiceUnavailable, TopicMissing, TopicRecreated
 
 if TYPE_CHECKING:
-    from streamresults.topic.base import TopicDescription, TopicInspector
+    from streamresults.topic.base import TopicInspector
+    from streamresults.topic.records import TopicDescription
 
 _log: Final = logging.getLogger("streamresults.compactor")
 #: Seconds that closing waits for a question under way; its thread ends with the process all the same.

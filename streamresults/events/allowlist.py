@@ -5,55 +5,19 @@ a record.
 
 from __future__ import annotations
 
-import enum
-import functools
-import importlib
 import sys
 import types
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from streamresults.errors import ConfigurationError, StreamResultsError
+from streamresults.errors import ConfigurationError
+from streamresults.events.allow_entries import check, classes_of, exception_class, is_name, refused, shown
+from streamresults.events.allow_never import CONTROL, reason_against, reason_by_name
 from streamresults.events.builtin_fields import BUILTIN_EXCEPTIONS
-from streamresults.events.decisions import NO_NAME, Decisions
+from streamresults.events.decisions import NO_NAME, Decision, Decisions
 from streamresults.events.limits import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-#: Control flow of Python: raised in a client, these would stop a process, a generator or a task that is not theirs.
-#: Subclasses as well. Whatever is not an ``Exception`` is refused besides.
-_CONTROL: Final = (
-    StopIteration,
-    StopAsyncIteration,
-    GeneratorExit,
-    SystemExit,
-    KeyboardInterrupt,
-)
-
-#: Control exceptions of libraries and worker frameworks, by name as none of them is imported here; subclasses as well.
-#: In a client that is itself a task of such a framework they would steer that task.
-_CONTROL_NAMES: Final = frozenset(
-    {
-        ("celery.exceptions", "TaskPredicate"),
-        ("celery.exceptions", "Ignore"),
-        ("celery.exceptions", "Reject"),
-        ("celery.exceptions", "Retry"),
-        ("billiard.exceptions", "SoftTimeLimitExceeded"),
-        ("dramatiq.errors", "Retry"),
-        ("huey.exceptions", "CancelExecution"),
-        ("huey.exceptions", "RetryTask"),
-        ("arq.worker", "Retry"),
-        ("arq.worker", "RetryJob"),
-        ("rq.job", "Retry"),
-        ("rq.timeouts", "BaseTimeoutException"),
-        ("taskiq.exceptions", "NoResultError"),
-        ("taskiq.exceptions", "TaskRejectedError"),
-    }
-)
-
-#: What every library calls the exception that cancels what awaits it: asyncio, concurrent.futures, Twisted and others.
-#: In a client it would cancel who waits.
-_CANCELLED: Final = "CancelledError"
 
 #: Classes that code has listed, for every allowlist of the process.
 _BY_CODE: Final[dict[tuple[str, str], type[BaseException]]] = {}
@@ -61,17 +25,6 @@ _BY_CODE: Final[dict[tuple[str, str], type[BaseException]]] = {}
 _Exception = TypeVar("_Exception", bound=type[BaseException])
 
 _MODULE_DICT: Final[Callable[[types.ModuleType], dict[str, object]]] = vars(types.ModuleType)["__dict__"].__get__
-
-
-class Decision(enum.StrEnum):
-    """What the allowlist says to a recorded name; also the label that decisions are counted by."""
-
-    #: Listed: it is rebuilt.
-    ALLOWED = "allowed"
-    #: Not listed: it becomes a RemoteTaskError.
-    NOT_LISTED = "not_listed"
-    #: Loaded here and not an exception class: it becomes a SecurityError.
-    REFUSED = "refused"
 
 
 def allow(cls: _Exception) -> _Exception:
@@ -86,8 +39,8 @@ def allow(cls: _Exception) -> _Exception:
     Raises:
         ConfigurationError: It is not an exception class, has no importable name, or must never be rebuilt.
     """
-    found = _exception_class(cls, cls)
-    _check(found, cls, _CONTROL)
+    found = exception_class(cls, cls)
+    check(found, cls, CONTROL)
     _BY_CODE[found.__module__, found.__qualname__] = found
     return cls
 
@@ -122,7 +75,7 @@ class ExceptionAllowlist:
         name_max: int = LIMITS.name,
     ) -> None:
         self._name_max: Final = name_max
-        self._never: tuple[type[BaseException], ...] = (*_CONTROL, *never)
+        self._never: tuple[type[BaseException], ...] = (*CONTROL, *never)
         self._classes: dict[tuple[str, str], type[BaseException]] = {}
         #: The entry that listed a class, for people; the default list has none.
         self._entries: dict[tuple[str, str], str] = {}
@@ -130,14 +83,14 @@ class ExceptionAllowlist:
         self.decisions: Final = Decisions()
         if builtins:
             for cls in BUILTIN_EXCEPTIONS:
-                if not _reason_against(cls, self._never):
+                if not reason_against(cls, self._never):
                     self._classes[cls.__module__, cls.__qualname__] = cls
         given: object = entries
         if isinstance(given, str):
             message = f"exception allowlist: {entries!r} is one string; give a list of entries"
             raise ConfigurationError(message)
         for entry in entries:
-            for cls in _resolve(entry):
+            for cls in classes_of(entry):
                 self._add(cls, entry)
 
     def __contains__(self, cls: object) -> bool:
@@ -188,12 +141,12 @@ class ExceptionAllowlist:
             return "listed by code, with streamresults.allow"
         if _is_loaded_impostor(module, qualname):
             return "loaded here, and not an exception class"
-        reason = _reason_by_name(module, qualname, self._never)
+        reason = reason_by_name(module, qualname, self._never)
         return reason or "no entry names it"
 
     def may_be_listed(self, module: str, qualname: str) -> bool:
         """Tell whether an entry could list such a name: it is one, and no rule forbids it."""
-        return self._are_names(module, qualname) and not _reason_by_name(module, qualname, self._never)
+        return self._are_names(module, qualname) and not reason_by_name(module, qualname, self._never)
 
     def _noted(self, module: str, qualname: str, why: str) -> Decision:
         decision = self.decide(module, qualname)
@@ -208,123 +161,28 @@ class ExceptionAllowlist:
 
     def _are_names(self, module: object, qualname: object) -> bool:
         """Tell whether both are names of a length that is taken: records are checked before anything is looked up."""
-        return self._is_short(module) and self._is_short(qualname) and _is_name(module) and _is_name(qualname)
+        return self._is_short(module) and self._is_short(qualname) and is_name(module) and is_name(qualname)
 
     def _is_short(self, name: object) -> bool:
         return type(name) is str and len(name) <= self._name_max
 
     def _by_code(self) -> dict[tuple[str, str], type[BaseException]]:
-        return {names: cls for names, cls in _BY_CODE.items() if not _reason_against(cls, self._never)}
+        return {names: cls for names, cls in _BY_CODE.items() if not reason_against(cls, self._never)}
 
     def _listed_by_code(self, module: str, qualname: str) -> type[BaseException] | None:
         cls = _BY_CODE.get((module, qualname))
         if cls is not None and not self._are_names(module, qualname):
             return None  # longer than this process takes
-        if cls is None or len(self._never) == len(_CONTROL):
+        if cls is None or len(self._never) == len(CONTROL):
             return cls
-        return None if _reason_against(cls, self._never) else cls
+        return None if reason_against(cls, self._never) else cls
 
     def _add(self, cls: type[BaseException], entry: object) -> None:
-        _check(cls, entry, self._never)
+        check(cls, entry, self._never)
         if not self._are_names(cls.__module__, cls.__qualname__):
-            message = f"exception allowlist: {_shown(entry)} has a name of more than {self._name_max} characters"
-            raise ConfigurationError(message)
+            raise refused(entry, f"has a name of more than {self._name_max} characters")
         self._classes[cls.__module__, cls.__qualname__] = cls
-        self._entries[cls.__module__, cls.__qualname__] = _shown(entry)
-
-
-def _check(cls: type[BaseException], entry: object, never: tuple[type[BaseException], ...]) -> None:
-    reason = _reason_against(cls, never)
-    if not reason and not (_is_name(cls.__module__) and _is_name(cls.__qualname__)):
-        reason = "has no importable name; define it at the top of a module"
-    if reason:
-        message = f"exception allowlist: {_shown(entry)} {reason}"
-        raise ConfigurationError(message)
-
-
-def _reason_against(cls: type[BaseException], never: tuple[type[BaseException], ...]) -> str:
-    if cls is TimeoutError:
-        return "must never be rebuilt: a remote timeout would be mistaken for one of ours"
-    by_name = any(_controls_by_name(base.__module__, base.__qualname__) for base in cls.__mro__)
-    if not issubclass(cls, Exception) or issubclass(cls, never) or by_name:
-        return "must never be rebuilt: it controls the process or the framework that raises it"
-    if issubclass(cls, StreamResultsError):
-        return "must never be rebuilt: a remote error would be mistaken for one of ours"
-    return ""
-
-
-@functools.lru_cache(maxsize=1024)
-def _reason_by_name(module: str, qualname: str, never: tuple[type[BaseException], ...]) -> str:
-    """Return why a name can be on no list, as far as that is known without importing anything."""
-    for cls in (*BUILTIN_EXCEPTIONS, *never, *_own_errors()):
-        if (cls.__module__, cls.__qualname__) == (module, qualname):
-            return _reason_against(cls, never)
-    return "must never be rebuilt: it controls a worker framework" if _controls_by_name(module, qualname) else ""
-
-
-def _controls_by_name(module: str, qualname: str) -> bool:
-    return qualname.rpartition(".")[2] == _CANCELLED or (module, qualname) in _CONTROL_NAMES
-
-
-def _own_errors() -> list[type[BaseException]]:
-    found: list[type[BaseException]] = [StreamResultsError]
-    for cls in found:  # grows while it is walked
-        found += cls.__subclasses__()
-    return found
-
-
-def _resolve(entry: type[BaseException] | str) -> list[type[BaseException]]:
-    if not isinstance(entry, str):
-        return [_exception_class(entry, entry)]
-    module_name, _, qualname = entry.partition(":")
-    if not _is_name(module_name) or not (qualname == "*" or _is_name(qualname)):
-        message = f"exception allowlist: {_shown(entry)} does not have the form 'module:QualifiedName'"
-        raise ConfigurationError(message)
-    module = _import(module_name, entry)
-    if qualname == "*":
-        return _defined_in(module, entry)
-    found: object = module
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
-    cls = _exception_class(found, entry)
-    if (cls.__module__, cls.__qualname__) != (module_name, qualname):
-        message = f"exception allowlist: {_shown(entry)} goes by another name: {cls.__module__}:{cls.__qualname__}"
-        raise ConfigurationError(message)
-    return [cls]
-
-
-def _import(name: str, entry: object) -> types.ModuleType:
-    try:
-        return importlib.import_module(name)
-    except Exception as exc:
-        message = f"exception allowlist: {_shown(entry)} cannot be imported: {exc}"
-        raise ConfigurationError(message) from exc
-
-
-def _exception_class(found: object, entry: object) -> type[BaseException]:
-    if not (isinstance(found, type) and issubclass(found, BaseException)):
-        message = f"exception allowlist: {_shown(entry)} is not an exception class"
-        raise ConfigurationError(message)
-    return found
-
-
-def _defined_in(module: types.ModuleType, entry: object) -> list[type[BaseException]]:
-    found = [
-        value
-        for name, value in vars(module).items()
-        if isinstance(value, type)
-        and issubclass(value, BaseException)
-        and (value.__module__, value.__qualname__) == (module.__name__, name)
-    ]
-    if not found:
-        message = f"exception allowlist: {_shown(entry)} names a module that defines no exception class"
-        raise ConfigurationError(message)
-    return found
-
-
-def _is_name(name: object) -> bool:
-    """Tell whether it is one as Python writes them."""
-    return type(name) is str and all(part.isidentifier() for part in name.split("."))
+        self._entries[cls.__module__, cls.__qualname__] = shown(entry)
 
 
 def _is_loaded_impostor(module: str, qualname: str) -> bool:
@@ -342,7 +200,3 @@ def _is_loaded_impostor(module: str, qualname: str) -> bool:
         return False
     found: Any = namespace[qualname]
     return not (issubclass(type(found), type) and issubclass(found, BaseException))
-
-
-def _shown(entry: object) -> str:
-    return f"{entry.__module__}:{entry.__qualname__}" if isinstance(entry, type) else repr(entry)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 import os
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from weakref import WeakSet
-
-if TYPE_CHECKING:
-    from streamresults.events.allowlist import Decision
 
 _log: Final = logging.getLogger("streamresults.exceptions")
 
@@ -24,6 +22,17 @@ OTHER: Final = "other"
 _HINT: Final = 'allow = ["{}"] in streamresults.toml, or STREAMRESULTS_ALLOW={}'
 #: Those of this process, to be told of a fork.
 _DECISIONS: Final[WeakSet[Decisions]] = WeakSet()
+
+
+class Decision(enum.StrEnum):
+    """What the allowlist says to a recorded name; also the label that decisions are counted by."""
+
+    #: Listed: it is rebuilt.
+    ALLOWED = "allowed"
+    #: Not listed: it becomes a RemoteTaskError.
+    NOT_LISTED = "not_listed"
+    #: Loaded here and not an exception class: it becomes a SecurityError.
+    REFUSED = "refused"
 
 
 class Decisions:

@@ -25,7 +25,7 @@ class Position(NamedTuple):
     offset: int
 
 
-class Reference(msgspec.Struct, frozen=True, kw_only=True):
+class Reference(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a large payload rests."""
 
     uri: str
@@ -35,7 +35,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
-class Payload(msgspec.Struct, frozen=True, kw_only=True):
+class Payload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The result, progress or retry information: bytes that the core does not look into."""
 
     #: Media type of the decoded body; ``""`` without a payload.
@@ -109,7 +109,7 @@ class ExceptionNode(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.module}:{self.qualname}"
 
 
-class Prefix(msgspec.Struct, frozen=True, kw_only=True):
+class Prefix(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The fields that every schema version begins with: all that the fold needs."""
 
     #: ``"task"`` or ``"group"``.

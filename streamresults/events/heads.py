@@ -139,8 +139,14 @@ def read_group(value: bytes, at: int) -> tuple[bytes, int] | None:
         end = at + 1 + (length >> 1)
         if (parent | root | length) & _LONG_OR_NEGATIVE:
             return None
-        index = _long(value, end, _LENGTH_BYTES)
-        return None if index is None else (value[at + 1 : end], index[0])
+        low, high = value[end], value[end + 1]
+        if low < _ONE_BYTE:
+            index = (low >> 1) ^ -(low & 1)
+        elif high < _ONE_BYTE:
+            index = ((low & 127 | high << 7) >> 1) ^ -(low & 1)
+        else:
+            return None  # more than 8191
+        return value[at + 1 : end], index
     except IndexError:
         return None
 

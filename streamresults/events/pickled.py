@@ -13,7 +13,7 @@ import pickle
 from typing import TYPE_CHECKING, Any, Final
 
 from streamresults.errors import PayloadNotDecodable, PayloadNotEncodable
-from streamresults.events.allowlist import Decision
+from streamresults.events.decisions import Decision
 from streamresults.events.forms import DEPTH_MAX, nests_deeper, raw_depth
 from streamresults.events.untrusted import safe_repr, safe_str, type_name
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from streamresults.errors import RemoteTaskError, SecurityError
-from streamresults.events.allowlist import Decision
 from streamresults.events.builtin_fields import builtin_base, reserved_names, set_field
+from streamresults.events.decisions import Decision
 from streamresults.events.event import REPR, ExceptionNode, NamedValue
 from streamresults.events.limits import LIMITS
 from streamresults.events.slots import slots_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from streamresults.events.codec import task_id_of
+from streamresults.events.envelope import task_id_of
 from streamresults.events.fold import NEVER, Best, event_summary, tombstone_summary
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from streamresults.events.event import Event
     from streamresults.publisher.outcomes import Outcomes
-    from streamresults.topic.base import Acknowledgement
+    from streamresults.topic.records import Acknowledgement
 
 
 class Kept(Pending):

@@ -11,7 +11,7 @@ from streamresults.events import states
 from streamresults.events.event import GROUP_PREFIX, Event, Payload
 from streamresults.events.exceptions import capture
 from streamresults.events.traceback_text import capture_text
-from streamresults.publisher.checks import expiry_ms
+from streamresults.publisher.checks import checked_members, expiry_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,14 +134,20 @@ class Making:
         return self.event(task_id, state, result=value, **fields)
 
     def group(self, group_id: str, members: Iterable[str], fields: dict[str, Any]) -> Event:
-        """Make a saved group: its members in their order; a later save replaces an earlier one."""
+        """
+        Make a saved group: its members in their order; a later save replaces an earlier one.
+
+        Raises:
+            PublishFailed: The group's id is none, or one of its members is none.
+        """
+        members = checked_members(group_id, members)
         return self.event(
             GROUP_PREFIX + group_id,
             states.SAVED,
             kind="group",
             terminal=True,
             group_id=group_id,
-            children=tuple(members),
+            children=members,
             **fields,
         )
 

@@ -30,8 +30,10 @@ class PublisherOptions(msgspec.Struct, frozen=True, kw_only=True):
     allowlist: ExceptionAllowlist | None = None
     #: Between two reports of progress of one task; 0 lets all of them through.
     progress_interval: float = 0.5
-    #: A directory for what Kafka does not take; empty: its callers get an error instead.
+    #: A directory on a local disk for what Kafka does not take, of one topic and any number of processes; empty: its
+    #: callers get an error instead.
     spool: str = ""
+    #: Most bytes that all processes together keep there.
     spool_bytes: int = 268_435_456
     retry: RetryOptions = RetryOptions()
     #: Who publishes, such as ``w-7@host-3``.

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from streamresults.events.event import Event
 from streamresults.publisher.making import without_extended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamresults.events.event import Event
     from streamresults.payload_store.bodies import Packing
 
 
@@ -38,15 +38,24 @@ class Preparing:
 
         Raises:
             PayloadTooLarge, PayloadStoreUnavailable: See their names.
+            TypeError: What ``redact`` has returned is no event.
         """
         if self._redact is not None:
-            event = self._redact(event)
+            event = self._redacted(self._redact, event)
         if not self._extended:
             event = without_extended(event)
         body = event.payload.body
         if body is not None and len(body) > self._packing.above:
             event = msgspec.structs.replace(event, payload=self._packing.pack(event.payload))
         return event
+
+    @staticmethod
+    def _redacted(redact: Callable[[Event], Event], event: Event) -> Event:
+        redacted = redact(event)
+        if not isinstance(redacted, Event):
+            msg = f"redact returns the event that is published, not {type(redacted).__name__}: nothing was sent"
+            raise TypeError(msg)
+        return redacted
 
     def can_keep_outside(self, event: Event) -> bool:
         """Tell whether an event that is too large for the log would be smaller without its payload."""

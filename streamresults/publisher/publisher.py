@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from typing import TYPE_CHECKING, Final, Self
 from weakref import WeakSet
 
 from streamresults.deadline import NOT_STATED, Deadline
-from streamresults.errors import PublisherClosed, PublishFailed, RecordTooLarge, Spooled, TopicUnavailable
+from streamresults.errors import PublishFailed, Spooled
 from streamresults.events import states
 from streamresults.payload_store.bodies import Packing
 from streamresults.publisher.batches import publish_many
-from streamresults.publisher.checks import checked_key
+from streamresults.publisher.confirming import Confirming
 from streamresults.publisher.connection import Connection
 from streamresults.publisher.making import Making
 from streamresults.publisher.outcomes import Flushed, Outcomes
-from streamresults.publisher.pending import Pending
 from streamresults.publisher.preparing import Preparing
 from streamresults.publisher.progress import Progress
+from streamresults.publisher.queueing import Queueing
 from streamresults.publisher.retrying import Retrying
 from streamresults.publisher.saying import Saying
 
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from streamresults.events.event import Event, Position
     from streamresults.events.payloads import Serializer
     from streamresults.publisher.options import PublisherOptions
+    from streamresults.publisher.pending import Pending
     from streamresults.publisher.spool import Spool
     from streamresults.topic.base import TopicWriter
 
@@ -80,9 +80,7 @@ class Publisher(Saying):
     ) -> None:
         self._connection: Final = Connection(open_writer, codec, options.schemas_topic)
         self._outcomes: Final = Outcomes(topic_id, self._connection.urge)
-        self._encode: Final = codec.encode
-        self._options: Final = options
-        self._longest_expiry_ms: Final = options.longest_expiry * 1000
+        self._publish_timeout: Final = options.publish_timeout
         self._making = Making(
             serializer,
             worker=options.worker,
@@ -94,13 +92,24 @@ class Publisher(Saying):
         )
         # One call less for each event than through the method, which says what it does.
         self.event = self._making.event  # type: ignore[method-assign]
-        self._preparing: Final = Preparing(packing or Packing(None), redact, extended=options.extended_metadata)
+        preparing = Preparing(packing or Packing(None), redact, extended=options.extended_metadata)
         #: ``None`` where events are published as they are.
-        self._prepare: Final = self._preparing if self._preparing.needed else None
-        self._retrying: Final = Retrying(options.retry, safe_to_retry)
+        self._prepare: Final = preparing if preparing.needed else None
         self._progress = Progress(options.progress_interval, self._queue_prepared)
-        self._spool: Final = self._opened_spool(codec) if options.spool else None
-        self._closing = threading.Event()
+        retrying = Retrying(options.retry, safe_to_retry)
+        self._spool: Final = _opened_spool(options, codec, self._connection, self._outcomes, retrying)
+        queueing = Queueing(
+            codec,
+            options,
+            connection=self._connection,
+            outcomes=self._outcomes,
+            preparing=preparing,
+            progress=self._progress,
+            spool=self._spool,
+        )
+        # Bound once: a method of that name here would be one call more for each event.
+        self._queue: Final = queueing.queue
+        self._confirming: Final = Confirming(self._queue, self._outcomes, preparing, retrying, self._spool)
         _PUBLISHERS.add(self)
 
     def after_fork(self) -> None:
@@ -110,7 +119,7 @@ class Publisher(Saying):
         self._progress.after_fork()
         if self._spool is not None:
             self._spool.after_fork()
-        self._closing = threading.Event()
+        self._confirming.after_fork()
 
     @property
     def topic_id(self) -> str:
@@ -147,7 +156,7 @@ class Publisher(Saying):
         _ = self.topic_id
 
     def _deadline(self, timeout: OptionalTimeout) -> Deadline:
-        return Deadline.of(timeout, self._options.publish_timeout)
+        return Deadline.of(timeout, self._publish_timeout)
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -173,26 +182,6 @@ class Publisher(Saying):
     def _queue_prepared(self, event: Event) -> Pending:
         return self._queue(event if self._prepare is None else self._prepare(event), NOT_STATED)
 
-    def _queue(self, event: Event, timeout: OptionalTimeout) -> Pending:
-        key = checked_key(event, self._longest_expiry_ms)
-        value = self._encode(event)
-        if self._progress.tasks and states.is_terminal(event.state, terminal=event.terminal):
-            self._progress.before_end(event.task_id)
-        if self._spool is not None:
-            return self._queue_or_keep(self._spool, event, key, value, timeout)
-        pending = Pending(event, self._outcomes)
-        writer = self._connection.writer or self._opened_for(event, timeout)
-        try:
-            if not writer.produce(key, value, pending):
-                self._wait_and_produce(writer, key, value, pending, timeout)
-        except RecordTooLarge as exc:
-            return self._queue_outside(event, exc, timeout)
-        except TopicUnavailable as exc:
-            if self._connection.closed:
-                raise PublisherClosed("the publisher was closed meanwhile: nothing was queued") from exc
-            raise self._outcomes.gave_up(event, f"not written: {exc}", written=False) from exc
-        return pending
-
     def publish(self, event: Event, timeout: OptionalTimeout = NOT_STATED) -> Position | None:
         """
         Publish an event; one that ends the task blocks until the brokers hold it and returns its position.
@@ -213,11 +202,11 @@ class Publisher(Saying):
             self._queue(event, budget.remaining())
             return None
         try:
-            return self._confirmed(self._queue(event, budget.remaining()), budget)
+            return self._confirming.confirmed(self._queue(event, budget.remaining()), budget)
         except Spooled:
             return None
         except PublishFailed as exc:
-            return self._try_again(event, exc, budget)
+            return self._confirming.try_again(event, exc, budget)
 
     def publish_many(self, events: Iterable[Event], timeout: OptionalTimeout = NOT_STATED) -> list[Position | None]:
         """
@@ -229,7 +218,7 @@ class Publisher(Saying):
         Raises:
             BatchFailed: Some failed; it says which, why, and where the others stand. None of them was tried again.
         """
-        return publish_many(events, self._deadline(timeout), send=self.send, confirm=self._confirmed)
+        return publish_many(events, self._deadline(timeout), send=self.send, confirm=self._confirming.confirmed)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -256,7 +245,7 @@ class Publisher(Saying):
         if self._connection.closed:
             return Flushed(0, self._outcomes.failed)
         self._progress.close()
-        self._closing.set()
+        self._confirming.close()
         if self._spool is not None:
             self._spool.stop()
         left = self._connection.close(deadline)
@@ -270,88 +259,15 @@ class Publisher(Saying):
             )
         return Flushed(left, self._outcomes.failed)
 
-    # -- within -----------------------------------------------------------------------------------------------------
 
-    def _confirmed(self, pending: Pending, budget: Deadline) -> Position:
-        try:
-            return pending.position(budget.remaining())
-        except TimeoutError as exc:
-            if self._spool is not None:
-                return self._spool.outcome(pending)
-            error = self._outcomes.gave_up(
-                pending.event, f"outcome unknown: not acknowledged in {budget.total:g} s", written=None
-            )
-            pending.give_up(error)
-            raise error from exc
+def _opened_spool(
+    options: PublisherOptions, codec: Codec, connection: Connection, outcomes: Outcomes, retrying: Retrying
+) -> Spool | None:
+    if not options.spool:
+        return None
+    from streamresults.publisher.spool import Spool  # noqa: PLC0415 -- needs a POSIX system
 
-    def _try_again(self, event: Event, last: PublishFailed, budget: Deadline) -> Position | None:
-        """Publish an event that failed again, inside its deadline, as long as that is safe and may help."""
-        outside = isinstance(last, RecordTooLarge) and self._preparing.can_keep_outside(event)
-        if outside:
-            event = self._preparing.kept_outside(event)
-        if not outside and (self._spool is not None or not self._retrying.may(last)):
-            raise last
-        retries = 0
-        for pause in self._retrying.pauses(budget):
-            if self._closing.wait(0.0 if outside else pause):
-                break
-            retries += 1
-            outside = False
-            self._outcomes.not_given_up(1)
-            try:
-                return self._confirmed(self._queue(event, budget.remaining()), budget)
-            except Spooled:
-                return None
-            except PublishFailed as exc:
-                last = exc
-            if self._spool is not None or not self._retrying.may(last):
-                break
-        raise self._retrying.exhausted(last, event.state, retries)
-
-    def _queue_outside(self, event: Event, exc: RecordTooLarge, timeout: OptionalTimeout) -> Pending:
-        """Queue an event that is too large for the log, with its payload in the payload store."""
-        if not self._preparing.can_keep_outside(event):
-            raise self._outcomes.refused(event, exc) from exc
-        return self._queue(self._preparing.kept_outside(event), timeout)
-
-    def _opened_spool(self, codec: Codec) -> Spool:
-        from streamresults.publisher.spool import Spool, SpoolOptions  # noqa: PLC0415 -- needs a POSIX system
-
-        options = self._options
-        return Spool(
-            SpoolOptions(
-                directory=options.spool,
-                max_bytes=options.spool_bytes,
-                schemas_topic=options.schemas_topic,
-                timeout=options.publish_timeout,
-            ),
-            codec,
-            self._connection,
-            self._outcomes,
-            self._retrying,
-        )
-
-    def _queue_or_keep(self, spool: Spool, event: Event, key: bytes, value: bytes, timeout: OptionalTimeout) -> Pending:
-        try:
-            return spool.queue(event, key, value, self._deadline(timeout))
-        except RecordTooLarge as exc:
-            return self._queue_outside(event, exc, timeout)
-
-    def _opened_for(self, event: Event, timeout: OptionalTimeout) -> TopicWriter:
-        try:
-            return self._connection.opened(self._deadline(timeout))
-        except TopicUnavailable as exc:
-            raise self._outcomes.gave_up(event, f"not written: {exc}", written=False) from exc
-
-    def _wait_and_produce(
-        self, writer: TopicWriter, key: bytes, value: bytes, pending: Pending, timeout: OptionalTimeout
-    ) -> None:
-        deadline = self._deadline(timeout)
-        while writer.wait_for_room(deadline):
-            if writer.produce(key, value, pending):
-                return
-        msg = f"not written: the queue was full for {deadline.total:g} s, the brokers do not keep up"
-        raise self._outcomes.gave_up(pending.event, msg, written=False)
+    return Spool(options, codec, connection, outcomes, retrying)
 
 
 def _after_fork() -> None:

@@ -121,6 +121,9 @@ class Saying(ABC):
 
         Args:
             members: Task ids; a group inside is named by its id with ``group:`` before it.
+
+        Raises:
+            PublishFailed: One of these is no id, as of all that is published; nothing was sent.
         """
         return self.publish(self._making.group(group_id, members, fields))
 

@@ -14,67 +14,47 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import msgspec
 
 from streamresults.deadline import Deadline
 from streamresults.errors import AppendFailed, PublisherClosed, TopicUnavailable
 from streamresults.publisher.kept import Kept
-from streamresults.publisher.segments import Header, Segment, left_over, packed
+from streamresults.publisher.segments import Header, Segment, left_over
 from streamresults.publisher.spool_files import SpoolFiles
 from streamresults.publisher.spool_replay import SpoolReplay
+from streamresults.publisher.spool_waiting import SpoolWaiting
 
 if TYPE_CHECKING:
     from streamresults.events.codec import Codec
     from streamresults.events.event import Event, Position
     from streamresults.publisher.connection import Connection
+    from streamresults.publisher.options import PublisherOptions
     from streamresults.publisher.outcomes import Outcomes
     from streamresults.publisher.pending import Pending
     from streamresults.publisher.retrying import Retrying
 
 _log: Final = logging.getLogger("streamresults.publisher")
-#: Events that are written and synchronised at once. Larger makes the first of them wait, smaller asks the disk more
-#: often.
-_BATCH: Final = 500
-#: The same in bytes.
-_BATCH_BYTES: Final = 4 * 1024 * 1024
-#: Events that wait to be written before callers are held up, as they are by a full queue.
-_WAITING_MAX: Final = 10_000
 #: Seconds between looks for segments that another process has left over.
 _LOOK_AGAIN: Final = 10.0
 #: Seconds that closing, or a caller whose deadline has passed, waits for the disk.
 _DISK: Final = 30.0
 
 
-class SpoolOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Where what Kafka did not take is kept."""
-
-    #: A directory on a local disk, for one topic; processes share it.
-    directory: str
-    #: Most bytes that all processes together keep there.
-    max_bytes: int
-    schemas_topic: str
-    #: Seconds that a replay gives itself to connect, and to find room in the queue.
-    timeout: float = 30.0
-
-
 class Spool:
     """One process's part of a spool directory. Thread-safe; its two threads start with the first use."""
 
     def __init__(
-        self, options: SpoolOptions, codec: Codec, connection: Connection, outcomes: Outcomes, retrying: Retrying
+        self, options: PublisherOptions, codec: Codec, connection: Connection, outcomes: Outcomes, retrying: Retrying
     ) -> None:
-        self._directory: Final = Path(options.directory).absolute()
+        self._directory: Final = Path(options.spool).absolute()
         self._codec: Final = codec
         self._connection: Final = connection
         self._outcomes: Final = outcomes
         self._retrying: Final = retrying
         header = Header(topic=options.schemas_topic, fingerprint=codec.fingerprint.hex(), definition=codec.schema_json)
-        self._files: Final = SpoolFiles(self._directory, options.max_bytes, header)
-        self._replay: Final = SpoolReplay(connection, options.schemas_topic, codec.fingerprint, options.timeout)
+        self._files: Final = SpoolFiles(self._directory, options.spool_bytes, header)
+        self._replay: Final = SpoolReplay(connection, options.schemas_topic, codec.fingerprint, options.publish_timeout)
         self._closed = False
         self._begin()
 
@@ -82,9 +62,7 @@ class Spool:
         #: Whether events are kept instead of being sent: something before them is not in the log yet.
         self.active = False
         self._changed = threading.Condition()
-        self._waiting: deque[Kept] = deque()
-        #: Events that were taken from the above and are not on the disk yet.
-        self._under_way = 0
+        self._waiting = SpoolWaiting(self._files, self._codec, self._changed)
         self._threads: list[threading.Thread] = []
 
     def after_fork(self) -> None:
@@ -95,7 +73,7 @@ class Spool:
     @property
     def kept(self) -> int:
         """Events of this process that are kept, or about to be, and not in the log yet."""
-        return self._files.count + len(self._waiting) + self._under_way
+        return self._files.count + self._waiting.count
 
     # -- what callers do --------------------------------------------------------------------------------------------
 
@@ -138,7 +116,7 @@ class Spool:
     def _takes(self, kept: Kept, deadline: Deadline) -> bool:
         """Keep an event behind those before it; ``False`` when they are all in the log and it can be sent directly."""
         with self._changed:
-            while self.active and len(self._waiting) >= _WAITING_MAX:
+            while self.active and self._waiting.full:
                 if deadline.passed():
                     why = "not written: Kafka is away and the disk of the spool does not keep up"
                     raise self._outcomes.gave_up(kept.event, why, written=False)
@@ -164,7 +142,7 @@ class Spool:
 
     def _take(self, kept: Kept) -> None:
         kept.spooling = True
-        self._waiting.append(kept)
+        self._waiting.put(kept)
         self._start()
         self._changed.notify_all()
 
@@ -213,7 +191,7 @@ class Spool:
         deadline = Deadline(_DISK)
         for thread in self._threads:
             thread.join(deadline.remaining(_DISK))
-        self._write_waiting()  # what the closing of the connection has brought
+        self._waiting.write()  # what the closing of the connection has brought
         if left := self._files.count:
             _log.warning(
                 "%d events stay in %s for the next publisher that is opened with it",
@@ -227,45 +205,10 @@ class Spool:
         """Write what waits; one thread."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if not self._waiting:
+                self._changed.wait_for(lambda: not self._waiting.empty or self._closed)
+                if self._waiting.empty:
                     return
-            self._write_waiting()
-
-    def _write_waiting(self) -> None:
-        while True:
-            batch, records = self._next()
-            if not batch:
-                return
-            refused: Exception | None = None
-            try:
-                self._files.append(records)
-            except Exception as exc:  # noqa: BLE001 -- whatever it is, the callers of these events are told
-                refused = exc
-            for kept in batch:
-                if refused is None:
-                    kept.written(self._directory)
-                else:
-                    kept.refused(self._directory, refused)
-            with self._changed:
-                self._under_way -= len(batch)
-                self._changed.notify_all()
-
-    def _next(self) -> tuple[list[Kept], list[bytes]]:
-        """Take what is written at once from those that wait."""
-        batch: list[Kept] = []
-        records: list[bytes] = []
-        size = 0
-        while len(batch) < _BATCH and size < _BATCH_BYTES:
-            with self._changed:
-                if not self._waiting:
-                    break
-                batch.append(self._waiting.popleft())
-                self._under_way += 1
-            event = batch[-1].event
-            records.append(packed(event.task_id.encode(), self._codec.encode(event)))  # it was encoded before
-            size += len(records[-1])
-        return batch, records
+            self._waiting.write()
 
     def _publish(self) -> None:
         """Publish what is on the disk; one thread."""

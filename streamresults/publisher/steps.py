@@ -66,7 +66,7 @@ def begin(publisher: Publisher, make: Callable[[], Event], budget: Deadline) -> 
     except PublishFailed as exc:
         if not ends:
             raise
-        return publisher._try_again(event, exc, budget)
+        return publisher._confirming.try_again(event, exc, budget)
     return pending if ends else None
 
 
@@ -81,11 +81,11 @@ def finish(publisher: Publisher, pending: Pending, budget: Deadline) -> Position
         PublishFailed: See :meth:`Publisher.publish`.
     """
     try:
-        return publisher._confirmed(pending, budget)
+        return publisher._confirming.confirmed(pending, budget)
     except Spooled:
         return None
     except PublishFailed as exc:
-        return publisher._try_again(pending.event, exc, budget)
+        return publisher._confirming.try_again(pending.event, exc, budget)
 
 
 def is_written(publisher: Publisher, pending: Pending) -> bool:

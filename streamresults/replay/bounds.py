@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from streamresults.deadline import Deadline
-    from streamresults.topic.base import TopicInspector, Watermarks
+    from streamresults.topic.base import TopicInspector
+    from streamresults.topic.records import Watermarks
 
 #: What every refusal names.
 ACCEPTED: Final = (

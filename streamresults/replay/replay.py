@@ -10,7 +10,7 @@ import msgspec
 
 from streamresults.deadline import Deadline
 from streamresults.errors import ConfigurationError, RecordError, StoreUnavailable, TopicMismatch, TopicRecreated
-from streamresults.events.codec import check_key, task_id_of
+from streamresults.events.envelope import check_key, task_id_of
 from streamresults.replay.bounds import Bound, offsets_of, parse_bound, parse_range, partitions_of
 from streamresults.replay.scan import ANSWER, Covered, Progress, scan
 from streamresults.replay.verdict import Verified
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from streamresults.events.codec import Codec
     from streamresults.events.event import Event
     from streamresults.store.base import Store, View
-    from streamresults.topic.base import Record, TopicDescription, TopicInspector, TopicReader
+    from streamresults.topic.base import TopicInspector, TopicReader
+    from streamresults.topic.records import Record, TopicDescription
 
 _log: Final = logging.getLogger("streamresults.replay")
 

@@ -17,7 +17,8 @@ from streamresults.errors import TopicUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from streamresults.topic.base import Record, TopicInspector, TopicReader
+    from streamresults.topic.base import TopicInspector, TopicReader
+    from streamresults.topic.records import Record
 
 #: Seconds that brokers get to answer a question. Smaller gives up during an election, larger delays the bad news.
 ANSWER: Final = 15.0

@@ -9,15 +9,14 @@ makes a difference.
 
 from __future__ import annotations
 
-from enum import Enum, auto
-from hashlib import blake2b
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from streamresults.deadline import Deadline
 from streamresults.errors import RecordError
-from streamresults.events.fold import NONE, Best, Summary, better, combine
+from streamresults.events.fold import combine
 from streamresults.events.summarize import summarize
+from streamresults.replay.comparing import Found, Outcome, digested, outcome_of, words
 from streamresults.replay.scan import ANSWER, Progress, scan
 from streamresults.replay.verdict import Difference, Verdict
 from streamresults.store.value import unpack
@@ -27,9 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from streamresults.events.codec import Codec
-    from streamresults.store.base import Looked, Mark, View
+    from streamresults.events.fold import Summary
+    from streamresults.store.base import Looked, View
     from streamresults.store.coverage import Coverage
-    from streamresults.topic.base import Record, TopicInspector, TopicReader
+    from streamresults.topic.base import TopicInspector, TopicReader
+    from streamresults.topic.records import Record
 
 #: Most differences that are told one by one. More costs memory when a whole view is wrong, fewer tells less.
 DIFFERENCES_KEPT: Final = 1000
@@ -38,32 +39,8 @@ _LOOK: Final = 500
 #: Times that a partition is begun again. More hides a view that never settles, fewer gives up on one that was flushed
 #: twice in a row.
 _ATTEMPTS: Final = 3
-#: Bytes of the digest that stands for a value while the log is folded. Fewer lets a wrong value pass for the right one.
-_DIGEST: Final = 16
 #: No value is too large to be compared: the digest is kept, not the value.
 _ANY_SIZE: Final = 2**62
-
-
-class _Outcome(Enum):
-    MATCHED = auto()
-    DIFFERING = auto()
-    MISSING = auto()
-    EXPIRED = auto()
-    OLDER = auto()
-    DEAD_LETTERED = auto()
-
-
-class _Found(NamedTuple):
-    """What the view says of one task."""
-
-    #: ``None`` for a miss.
-    summary: Summary | None
-    #: Whether the summary's best has its value beside it.
-    inline: bool
-    mark: Mark | None
-    now_ms: int
-    #: Why the stored bytes are no value, ``""`` if they are one.
-    broken: str = ""
 
 
 class _Moved(Exception):
@@ -134,16 +111,7 @@ class Verification:
             retention_ms=self._retention_ms,
             inline_max=_ANY_SIZE,
         )
-        best = summary.best
-        if best is None:
-            return task_id, summary
-        digest = _digest(best.value)
-        hidden = Best(best.rank, best.offset, best.appended_ms, best.expires_ms, digest)
-        return task_id, Summary(summary.floor, hidden, summary.first, summary.last, summary.keep_until_ms)
-
-
-def _digest(value: bytes | None) -> bytes:
-    return blake2b(value or b"", digest_size=_DIGEST).digest()
+        return task_id, digested(summary)
 
 
 class _Attempt:
@@ -157,7 +125,7 @@ class _Attempt:
         first = min(max(coverage.start, begin), until)
         self._progress: Final = Progress(partition, first, until, low=0)
         self._begin = first
-        self._counts: Final = dict.fromkeys(_Outcome, 0)
+        self._counts: Final = dict.fromkeys(Outcome, 0)
         self._unreadable = self._refused = 0
         self._notes: Final[list[str]] = []
         self.differences: Final[list[Difference]] = []
@@ -167,7 +135,7 @@ class _Attempt:
     def run(self) -> None:
         """Fold, look, and read on for what moved."""
         folded = self._fold()
-        moved: dict[str, tuple[Summary, _Found]] = {}
+        moved: dict[str, tuple[Summary, Found]] = {}
         ids = iter(folded)
         while chunk := tuple(islice(ids, _LOOK)):
             for task_id, found in self._found(chunk):
@@ -189,12 +157,12 @@ class _Attempt:
             records=self._progress.records,
             unreadable=self._unreadable,
             refused=self._refused,
-            matched=counts[_Outcome.MATCHED],
-            differing=counts[_Outcome.DIFFERING],
-            missing=counts[_Outcome.MISSING],
-            expired=counts[_Outcome.EXPIRED],
-            older=counts[_Outcome.OLDER],
-            dead_lettered=counts[_Outcome.DEAD_LETTERED],
+            matched=counts[Outcome.MATCHED],
+            differing=counts[Outcome.DIFFERING],
+            missing=counts[Outcome.MISSING],
+            expired=counts[Outcome.EXPIRED],
+            older=counts[Outcome.OLDER],
+            dead_lettered=counts[Outcome.DEAD_LETTERED],
             not_covered=(max(coverage.target, low), max(coverage.start, low, coverage.target)),
             behind=max(0, high - coverage.watermark),
             notes=(*self._progress.notes, *self._notes),
@@ -223,23 +191,23 @@ class _Attempt:
             folded.clear()
         return folded
 
-    def _found(self, ids: tuple[str, ...]) -> Iterator[tuple[str, _Found]]:
+    def _found(self, ids: tuple[str, ...]) -> Iterator[tuple[str, Found]]:
         """Return what the view says now, of the same generation."""
         looked = self._owner.look(self._partition, ids)
         if looked.coverage is None or looked.coverage.generation != self._coverage.generation:
             raise _Moved("the view was begun afresh meanwhile")
         for task_id, value, mark in zip(ids, looked.values, looked.marks, strict=True):
             if value is None:
-                yield task_id, _Found(None, inline=False, mark=mark, now_ms=looked.now_ms)
+                yield task_id, Found(None, inline=False, mark=mark, now_ms=looked.now_ms)
                 continue
             try:
                 stored = unpack(value)
             except ValueError as exc:
-                yield task_id, _Found(None, inline=False, mark=mark, now_ms=looked.now_ms, broken=str(exc))
+                yield task_id, Found(None, inline=False, mark=mark, now_ms=looked.now_ms, broken=str(exc))
             else:
-                yield task_id, _Found(_hidden(stored.summary), stored.inline, mark, looked.now_ms)
+                yield task_id, Found(digested(stored.summary), stored.inline, mark, looked.now_ms)
 
-    def _read_on(self, moved: dict[str, tuple[Summary, _Found]]) -> None:
+    def _read_on(self, moved: dict[str, tuple[Summary, Found]]) -> None:
         """Compare each task at the last offset that its value names."""
         goal = max(found.summary.last for _, found in moved.values() if found.summary is not None) + 1
         begin = self._progress.until
@@ -265,61 +233,15 @@ class _Attempt:
         for task_id, (folded, found) in moved.items():
             self._compare(task_id, folded, found)
 
-    def _compare(self, task_id: str, expected: Summary, found: _Found) -> None:
-        outcome = _outcome(expected, found, self._begin)
+    def _compare(self, task_id: str, expected: Summary, found: Found) -> None:
+        outcome = outcome_of(expected, found, self._begin)
         self._counts[outcome] += 1
-        if outcome in (_Outcome.DIFFERING, _Outcome.MISSING) and len(self.differences) < DIFFERENCES_KEPT:
+        if outcome in (Outcome.DIFFERING, Outcome.MISSING) and len(self.differences) < DIFFERENCES_KEPT:
             self.differences.append(
                 Difference(
                     partition=self._partition,
                     task_id=task_id,
-                    kind="differing" if outcome is _Outcome.DIFFERING else "missing",
-                    reason=f"the log says {_words(expected)}, the view {found.broken or _words(found.summary)}",
+                    kind="differing" if outcome is Outcome.DIFFERING else "missing",
+                    reason=f"the log says {words(expected)}, the view {found.broken or words(found.summary)}",
                 )
             )
-
-
-def _hidden(summary: Summary) -> Summary:
-    """Return a summary with the digest of its value in the value's place."""
-    best = summary.best
-    if best is None or best.value is None:
-        return summary
-    hidden = Best(best.rank, best.offset, best.appended_ms, best.expires_ms, _digest(best.value))
-    return Summary(summary.floor, hidden, summary.first, summary.last, summary.keep_until_ms)
-
-
-def _outcome(expected: Summary, found: _Found, begin: int) -> _Outcome:
-    """Compare the fold of the log from ``begin`` on with what the view says."""
-    best = expected.best
-    expires = expected.keep_until_ms if best is None else best.expires_ms
-    if expires <= found.now_ms:
-        return _Outcome.EXPIRED
-    outcome = _compared(expected, found, begin)
-    suspects = (expected.last, best.offset if best is not None else NONE)
-    if outcome in (_Outcome.DIFFERING, _Outcome.MISSING) and found.mark and found.mark.offset in suspects:
-        # Its schema was published after the compactor met it: the fold of then had no such record.
-        return _Outcome.DEAD_LETTERED
-    return outcome
-
-
-def _compared(expected: Summary, found: _Found, begin: int) -> _Outcome:
-    if found.summary is None:
-        return _Outcome.DIFFERING if found.broken else _Outcome.MISSING
-    best, stored = expected.best, found.summary.best
-    if found.summary.last != expected.last:
-        return _Outcome.DIFFERING
-    if stored is not None and stored.offset < begin and expected.floor == NONE:
-        # From before what was folded: all that can be said is that nothing folded here is better.
-        return _Outcome.OLDER if better(stored, best) is stored else _Outcome.DIFFERING
-    if best is None or stored is None:
-        return _Outcome.MATCHED if best is stored and found.summary.floor == expected.floor else _Outcome.DIFFERING
-    same = (best.rank, best.offset, best.appended_ms) == (stored.rank, stored.offset, stored.appended_ms)
-    return _Outcome.MATCHED if same and (not found.inline or best.value == stored.value) else _Outcome.DIFFERING
-
-
-def _words(summary: Summary | None) -> str:
-    if summary is None:
-        return "nothing"
-    best = summary.best
-    what = f"forgotten at {summary.floor}" if best is None else f"offset {best.offset} (rank {best.rank})"
-    return f"{what}, last {summary.last}" + (f", digest {best.value.hex()[:8]}" if best and best.value else "")
