@@ -14,7 +14,7 @@ import redis
 from benchmarks.reference import workload
 from streamresults.deadline import Deadline
 from streamresults.settings import Settings
-from streamresults.topic.base import TopicSettings
+from streamresults.topic.records import TopicSettings
 from streamresults.wiring import Wiring
 
 if TYPE_CHECKING:

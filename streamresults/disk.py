@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def try_directory(path: Path) -> None:
+    """
+    Make a directory where there is none, and see that files can be made in it.
+
+    Raises:
+        OSError: It cannot be used.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path):
+        pass
 
 
 def sync_directory(path: Path) -> None:

@@ -39,6 +39,8 @@ _SECRET_WORDS: Final = ("password", "secret", "key", "token")
 _DAY: Final = 86_400.0
 #: Levels of nesting that may be asked for: a level takes up to three of Python's 1000 frames.
 _DEPTH_AT_MOST: Final = 250
+#: Fields of which ``None`` is a value, where a caller states it.
+_NONE_COUNTS: Final = frozenset({"result_cache_max"})
 #: A moment that is one everywhere.
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -164,8 +166,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     #: Seconds between safety re-reads of a wait through the view. Smaller loads Redis, larger delays what a flush, a
     #: failover or a lost message held up; ordinary results are woken at once whatever it is.
     wait_interval: float = 1.0
-    #: Results of tasks that succeeded, kept for all handles of a client: so many, 0 for any number, -1 for none. Each
-    #: takes its record's bytes and 700 bytes more; a task that is forgotten elsewhere may be kept for a while.
+    #: Results of tasks that succeeded, kept for all handles of a client: so many, 0 or ``None`` for any number, -1 for
+    #: none. Each takes its record's bytes and 700 bytes more; one that is forgotten elsewhere may be kept for a while.
     result_cache_max: int | None = -1
     #: Traffic, in bytes a second over the partitions waited for, up to which ``via="auto"`` reads the topic.
     join_budget: float = 5_000_000.0
@@ -205,7 +207,8 @@ def load(overrides: Mapping[str, Any] | None = None, *, file: str | None = None)
     Read the configuration.
 
     Args:
-        overrides: Fields by name, stronger than everything else; ``None`` values count as not stated.
+        overrides: Fields by name, stronger than everything else; ``None`` counts as not stated, but for
+            ``result_cache_max``.
         file: A TOML file to read instead of ``streamresults.toml`` in the working directory.
 
     Raises:
@@ -217,7 +220,7 @@ def load(overrides: Mapping[str, Any] | None = None, *, file: str | None = None)
     found: dict[str, Any] = _from_file(file)
     found["kafka"] = {**found.get("kafka", {}), **_kafka_properties()}
     found |= _from_environment()
-    stated = {name: value for name, value in (overrides or {}).items() if value is not None}
+    stated = {name: value for name, value in (overrides or {}).items() if value is not None or name in _NONE_COUNTS}
     found["kafka"] |= stated.pop("kafka", {})
     found |= stated
     if found.get("signing_keys", True) in ({}, ""):

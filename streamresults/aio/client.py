@@ -13,6 +13,8 @@ from streamresults.aio.questions import Questions
 from streamresults.aio.sets import AsyncResultGroup, AsyncResultSet
 from streamresults.aio.waits import Wait
 from streamresults.client.begun import deadline_of, find_place, is_placed
+from streamresults.client.connected import check_many
+from streamresults.client.options import check_function, stated
 from streamresults.client.result_group import ResultGroup
 from streamresults.deadline import ANSWER, NOT_STATED, Deadline
 from streamresults.errors import ClientClosed, NotYetCovered
@@ -66,11 +68,12 @@ class AsyncClient:
 
     def results(self, members: Iterable[Member] = ()) -> AsyncResultSet:
         """Return many tasks as one thing; asks nobody. See :meth:`Client.results`."""
-        return AsyncResultSet(self, self._client.results(member_of(member) for member in members))
+        return AsyncResultSet(self, self._client.results(member_of(member) for member in check_many(members)))
 
     def group(self, group_id: str, members: Iterable[Member] = ()) -> AsyncResultGroup:
         """Return many tasks as one thing with a name; asks nobody. See :meth:`Client.group`."""
-        return AsyncResultGroup(self, self._client.group(group_id, [member_of(member) for member in members]))
+        whole = self._client.group(group_id, (member_of(member) for member in check_many(members)))
+        return AsyncResultGroup(self, whole)
 
     async def restore_group(self, group_id: str, timeout: OptionalTimeout = NOT_STATED) -> AsyncResultGroup:  # noqa: ASYNC109
         """Return a group that was saved, in any process; see :meth:`Client.restore_group`."""
@@ -96,6 +99,7 @@ class AsyncClient:
         **options: Unpack[WaitOptions],
     ) -> object:
         """Wait until the task has ended, and return its result or raise its exception; see :meth:`Client.get`."""
+        check_function("callback", callback)
         result = await self.wait(task_id, timeout, via=via, **options)
         value = result.value if propagate else result.value_or_exception
         found = value() if result.at_hand else await self._ask(value)
@@ -121,7 +125,9 @@ class AsyncClient:
         the functions are called on the event loop. It ends at most one interval after the wait was cancelled.
         """
         client, deadline = self._client, deadline_of(self._client, timeout)
-        if options.keys() & ATTENDED and deadline.total:
+        if options:
+            options = stated(options)
+        if options.keys() & ATTENDED:
             attended = Attended(self._loops.here(), options)
             waited = self._questions.ask_alone(client.wait, task_id, timeout, via=via, **attended.options)
             return await self._found(await attended.until_over(waited))
@@ -160,6 +166,7 @@ class AsyncClient:
 
         A loop that was closed meanwhile calls nothing any more.
         """
+        check_function("callback", callback, needed=True)
         loop = self._loops.here()
 
         def ended(registration: Registration) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from streamresults.aio.bell import Bell
 from streamresults.client.begun import find_place, is_placed
 from streamresults.deadline import Deadline
-from streamresults.errors import WaitTimeout
+from streamresults.events import states
 from streamresults.events.running import check_waiting_allowed
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def events_of(
             yield found
         return
     check_waiting_allowed(task_id)
-    ended = False
+    ended, state = False, states.UNKNOWN
     if not is_placed(client):
         await questions.ask(find_place, client, task_id, deadline)
     client.events(task_id, timeout=deadline.remaining())  # refuses what is no id, and a client that is closed
@@ -50,12 +50,11 @@ async def events_of(
             bell.forget()
             for found in await questions.ask(_taken, feed, deadline):
                 yield found
-                ended = ended or found.ready
+                ended, state = ended or found.ready, found.state
             if ended and feed.caught_up:
                 return
             if deadline.passed():
-                msg = f"task {task_id!r} has not ended after {deadline.total:g} s"
-                raise WaitTimeout(msg, task_id=task_id, state="")
+                raise feed.timed_out(deadline, state)
             await bell.wait(deadline.remaining(_AGAIN))
             feed.cover(client._homes_now(task_id))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from streamresults.aio.handle import AsyncResultHandle
+from streamresults.client.connected import check_many
 from streamresults.client.result_set import ResultSet
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class AsyncMembers:
 
     def update(self, members: Iterable[Member]) -> None:
         """Append many."""
-        self._set.update(member_of(member) for member in members)
+        self._set.update(member_of(member) for member in check_many(members))
 
     def discard(self, member: Member) -> None:
         """Take a member out wherever it stands; harmless when it is not there."""

@@ -185,7 +185,7 @@ class AsyncResultSet(AsyncMembers):
         for _, found in ended:
             if not isinstance(found, Exception) and not found.has_schema:
                 await self._face._questions.ask(found.find_schema)
-        keep_ends(handles, ended)
+        keep_ends(self._face._client._cache, handles, ended)
         return ended
 
 

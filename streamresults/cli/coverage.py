@@ -9,7 +9,8 @@ from streamresults.deadline import ANSWER, Deadline
 if TYPE_CHECKING:
     from streamresults.store.base import View
     from streamresults.store.coverage import Coverage
-    from streamresults.topic.base import TopicInspector, Watermarks
+    from streamresults.topic.base import TopicInspector
+    from streamresults.topic.records import Watermarks
 
 
 class PartitionLag(NamedTuple):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from streamresults.cli.coverage import PartitionLag
     from streamresults.store.base import Store
-    from streamresults.topic.base import ClusterDescription, TopicDescription
+    from streamresults.topic.records import ClusterDescription, TopicDescription
     from streamresults.wiring import Wiring
 
 Verdict = Literal["ok", "warn", "fail"]

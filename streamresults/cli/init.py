@@ -12,8 +12,8 @@ from streamresults.deadline import Deadline
 from streamresults.topic.contract import differences, least_retention, mend, wanted_topics
 
 if TYPE_CHECKING:
-    from streamresults.topic.base import TopicSettings
     from streamresults.topic.contract import Difference
+    from streamresults.topic.records import TopicSettings
 
 #: Seconds for creating the topics and electing their leaders.
 _CREATE: Final = 30.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from streamresults.events.codec import Codec
     from streamresults.events.signatures import Keyring
-    from streamresults.topic.base import Record
+    from streamresults.topic.records import Record
     from streamresults.wiring import Wiring
 
 #: Newest records of each partition that are looked at. More take longer, fewer miss a worker that publishes seldom.

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from streamresults.client.result import Decoding
     from streamresults.events.codec import Codec
-    from streamresults.topic.base import Record, TopicReader, Watermarks
+    from streamresults.topic.base import TopicReader
+    from streamresults.topic.records import Record, Watermarks
     from streamresults.wiring import Wiring
 
 #: Seconds of one poll: how long Ctrl-C may take.
@@ -29,6 +30,7 @@ _POLL: Final = 0.5
 @click.command("tail")
 @click.option("--state", type=word, metavar="STATE", help="Only events of this state.")
 @click.option("--task", type=word, metavar="NAME", help="Only events of tasks of this name.")
+@click.option("--group", type=word, metavar="ID", help="Only events of tasks of this group, saved or not.")
 @click.option("--from", "begin", type=click.Choice(["end", "earliest"]), default="end", show_default=True)
 @click.option(
     "-f", "--format", "form", type=event_form, metavar="FORMAT", help=f"One line of each event. [default: {USUAL_LINE}]"
@@ -41,6 +43,7 @@ def command(
     *,
     state: str | None,
     task: str | None,
+    group: str | None,
     begin: str,
     form: str | None,
     until_end: bool,
@@ -53,7 +56,7 @@ def command(
     with invocation.wiring() as wiring:
         decoding = wiring.decoding()
         for record in _records(wiring, earliest=begin == "earliest", until_end=until_end):
-            facts = _facts(record, wiring.codec(), decoding)
+            facts = _facts(record, wiring.codec(), decoding, group)
             if facts is None or (state or facts["state"]) != facts["state"] or (task or facts["name"]) != facts["name"]:
                 continue
             if form is None and invocation.output != "table":
@@ -104,18 +107,28 @@ def _until(reader: TopicReader, left: dict[int, Watermarks]) -> Iterator[Record]
             left.pop(partition, None)
 
 
-def _facts(record: Record, codec: Codec, decoding: Decoding) -> dict[str, Any] | None:
-    """Return what a record says; ``None``, and a line on stderr, when it cannot be read."""
+def _facts(record: Record, codec: Codec, decoding: Decoding, group: str | None) -> dict[str, Any] | None:
+    """
+    Return what a record says; ``None``, and a line on stderr, when it cannot be read.
+
+    Args:
+        group: ``None`` also for what is no event of a task of this group.
+    """
     key, value = record.key(), record.value()
     place = {"partition": record.partition(), "offset": record.offset(), "appended_at": moment(record.timestamp()[1])}
     if isinstance(record, RefusedRecord):
         _say_unreadable(place, record.error)
         return None
+    if value is None and group is not None:
+        return None  # a tombstone does not say
     if value is None:
         task_id = key.decode(errors="replace") if isinstance(key, bytes) else ""
         return {"task_id": task_id, "state": FORGOTTEN, "name": None, "result": None, "error": None, **place}
     try:
-        return {**event_facts(codec.decode(value if isinstance(value, bytes) else b""), decoding), **place}
+        event = codec.decode(value if isinstance(value, bytes) else b"")
+        if group is not None and (event.kind != "task" or event.group_id != group):
+            return None
+        return {**event_facts(event, decoding), **place}
     except RecordError as exc:
         _say_unreadable(place, exc)
         return None

@@ -14,7 +14,7 @@ from streamresults.store.value import unpack
 if TYPE_CHECKING:
     from streamresults.events.codec import Codec
     from streamresults.store.base import Looked
-    from streamresults.topic.base import Record
+    from streamresults.topic.records import Record
 
 
 def seen_in(looked: Looked, index: int) -> Seen | None:

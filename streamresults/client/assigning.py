@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from streamresults.client.looking import UNHEARD_AFTER
 from streamresults.client.waiter import Phase
 from streamresults.deadline import Deadline
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 #: Seconds for one answer of a broker; the wait goes on through the view meanwhile.
 _ANSWER: Final = 2.0
+#: Seconds that this process's clock may be ahead of the brokers', by which records are dated. Smaller misses a result
+#: where a clock is kept badly: one that nobody sets is a second or two off after a day, one that is set some
+#: milliseconds. Larger reads more of what came before anybody waited, and may show a result that was forgotten there.
+CLOCK_AHEAD: Final = 10.0
 
 
 class Assigner:
@@ -76,22 +81,24 @@ class Assigner:
     def _read(self, unread: Sequence[Watch]) -> None:
         """Resolve S explicitly *before* anything is assigned: "from the end" loses messages."""
         if unread:
-            blind = [watch for watch in unread if self._waits.view_trouble or watch.heard_at < 0]
+            heard_since = time.monotonic() - UNHEARD_AFTER
+            blind = [w for w in unread if self._waits.view_trouble or w.heard_at < max(0.0, heard_since)]
             seen = [watch for watch in unread if watch not in blind]
             offsets = self._ends(seen) if seen else {}
             self._reader.read_from({**offsets, **self._offsets_since(blind)} if blind else offsets)
 
     def _offsets_since(self, unread: Sequence[Watch]) -> dict[int, int]:
         """
-        Return where the log ended when the oldest of these waits began, by this process's clock.
+        Return where the log ended when the oldest of these waits began, or somewhat before.
 
-        No view can show what came since then: none answers, which has taken seconds to find out, or none was begun.
+        No view can show what came since then: none answers, which has taken seconds to find out, or nobody folds. Only
+        this process's clock says when that was, and it may be ahead of the brokers'.
         """
         assert self.inspector is not None
         with self._waits.lock:
             now = time.monotonic()
             began = min((waiter.began for watch in unread for waiter in watch.everybody()), default=now)
-        moment = int((time.time() - (now - began)) * 1000)
+        moment = int((time.time() - (now - began) - CLOCK_AHEAD) * 1000)
         return self.inspector.offsets_at([watch.partition for watch in unread], moment, Deadline(_ANSWER))
 
     def _resolve_doubt(self, doubtful: Sequence[Watch]) -> None:

@@ -8,8 +8,9 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from streamresults.client.connected import within
+from streamresults.client.options import stated
 from streamresults.client.waiter import Phase
-from streamresults.errors import NotYetCovered
+from streamresults.errors import NotYetCovered, ServiceUnavailable
 from streamresults.events import states
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class AttendedWait:
         if "interval" in self._options:
             self._engine.look_again(waiter)
         if self._options.get("follow_parents"):
-            self._find_ancestors()
+            self._find_ancestors(waiter)
 
     def _tell(self, feed: Feed | None) -> None:
         if feed is not None:
@@ -111,11 +112,17 @@ class AttendedWait:
 
     # -- ancestors --------------------------------------------------------------------------------------------------
 
-    def _find_ancestors(self) -> None:
+    def _find_ancestors(self, waiter: Waiter) -> None:
         """Wait for every ancestor too, as far as the view tells of them."""
+        if self._engine.waits.view_trouble:
+            self._engine.look_again(waiter)  # by the looker, whom it may hold up; ancestors are looked for after that
+            return
         known = self._task_id if not self._ancestors else list(self._ancestors)[-1]
         while len(self._ancestors) < _ANCESTORS:
-            parent = self._parent_of(known)
+            try:
+                parent = self._parent_of(known)
+            except ServiceUnavailable:
+                return
             if not parent or parent in self._ancestors or parent == self._task_id:
                 return
             self._ancestors[parent] = self._submit(parent)
@@ -140,7 +147,13 @@ class AttendedWait:
 
 
 def wait_attended(client: Waiting, task_id: str, deadline: Deadline, via: Via, options: WaitOptions) -> Result:
-    """Do :meth:`Client.wait` with options."""
+    """
+    Do :meth:`Client.wait` with options.
+
+    Raises:
+        TypeError, ValueError: One of them is misspelt, or is not what it has to be.
+    """
+    options = stated(options)
     at_least, fresh = options.get("at_least"), options.get("fresh", False)
     if at_least is not None or fresh:
         try:
@@ -149,5 +162,13 @@ def wait_attended(client: Waiting, task_id: str, deadline: Deadline, via: Via, o
             if deadline.passed():
                 raise
     if deadline.total == 0:
-        return client._look_once(task_id)
+        return _look_once(client, task_id, options)
     return AttendedWait(client, task_id, via, deadline, options).run()
+
+
+def _look_once(client: Waiting, task_id: str, options: WaitOptions) -> Result:
+    """Take the one look of a timeout of 0, and tell what the log holds by then."""
+    if "on_message" in options:
+        for event in client.events(task_id, 0):
+            options["on_message"](event)
+    return client._look_once(task_id)

@@ -69,10 +69,10 @@ class Begun:
         """
         End the wait from outside: nobody is told, and nothing of it is left. Harmless when it is over.
 
-        Takes no lock then, as a finalizer may come here.
+        Takes no lock, as a finalizer may come here.
         """
         if self._waiter.phase is not Phase.OVER:
-            self._engine.give_up(self._waiter)
+            self._engine.leave((self._waiter,))
 
     def remind(self) -> None:
         """Log that it still lasts."""

@@ -55,7 +55,8 @@ class Client(Waiting):
         Return a group that was saved, in any process, with its members in their order.
 
         Raises:
-            UnknownTask: No such group is saved, as far as the view, which covers the whole log, knows.
-            NotYetCovered, StoreUnavailable, ClientClosed: See their names.
+            UnknownTask: No such group is saved: the view covers the whole log, and, where this process has Kafka to
+                ask, all that it held when this was called.
+            NotYetCovered, StoreUnavailable, TopicUnavailable, ClientClosed: See their names.
         """
         return restore(self, group_id, self._deadline(timeout))

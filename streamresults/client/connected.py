@@ -11,7 +11,7 @@ import logging
 import os
 import uuid
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
 from weakref import WeakSet
 
 from streamresults.client.engine import Engine, EngineOptions
@@ -27,7 +27,7 @@ from streamresults.events.event import TASK_ID_MAX_BYTES
 from streamresults.store.keys import wake_channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from streamresults.client.callbacks import Callbacks
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from streamresults.store.base import Store
     from streamresults.topic.base import TopicInspector, TopicReader, TopicWriter
     from streamresults.topic.refusals import Refusals
+
+T = TypeVar("T")
 
 _log: Final = logging.getLogger("streamresults.client")
 #: Those of this process, to be told of a fork.
@@ -190,6 +192,7 @@ class Connected:
                     forgotten=self._cache.evict,
                     fetcher=self._fetcher if self._open_reader is not None else None,
                 )
+                self._engine.waits.topic_trouble = place.topic_trouble
                 # As it is known by now: partitions that are added from here on are told of.
                 self._tell_homes(self._engine, self._whereabouts.place or place)
             return self._engine
@@ -242,6 +245,17 @@ class Connected:
         if engine is not None:
             engine.fail(lambda: TopicMissing(str(why)))
 
+    def awaited(self) -> Sequence[int]:
+        """Return the partitions that are read because somebody waits on them."""
+        engine = self._engine
+        return () if engine is None else engine.waits.awaited()
+
+    def heard(self, why_not: str) -> None:
+        """Take note, for the errors of waits, that the brokers have answered, or why they have not."""
+        engine = self._engine
+        if engine is not None:
+            engine.waits.topic_trouble = why_not
+
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -259,11 +273,11 @@ class Connected:
             engine, self._engine = self._engine, None
             callbacks, self._callbacks = self._callbacks, None
         self._closing.set()
-        self._whereabouts.close()
         if engine is not None:
-            engine.close()
+            engine.close()  # first: it wakes whoever waits, while a question under way may hold up the rest
         if callbacks is not None:
             callbacks.close()
+        self._whereabouts.close()
         self._tombstones.close(Deadline(ANSWER))
         self._fetcher.close()
         if self._inspector is not None:
@@ -281,6 +295,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+def is_id(task_id: str) -> bool:
+    """Tell whether :func:`check_id` lets this pass; for ids that records name."""
+    try:
+        check_id(task_id)
+    except ValueError:
+        return False
+    return True
+
+
 def check_id(task_id: str) -> None:
     """
     Refuse what is no task id.
@@ -295,6 +318,19 @@ def check_id(task_id: str) -> None:
     if not 0 < size <= TASK_ID_MAX_BYTES:
         msg = f"a task id is a string of 1 to {TASK_ID_MAX_BYTES} bytes: {str(task_id)[:60]!r}"
         raise ValueError(msg)
+
+
+def check_many(members: T) -> T:
+    """
+    Refuse one task id where many are asked for: each of its characters would be taken for one.
+
+    Raises:
+        TypeError: It is one.
+    """
+    if isinstance(members, str | bytes):
+        msg = f"several task ids are a list of them, also where it is one: [{members[:60]!r}]"
+        raise TypeError(msg)
+    return members
 
 
 def within(deadline: Deadline) -> Deadline:

@@ -33,7 +33,7 @@ from streamresults.client.waits import Waits
 from streamresults.errors import ClientClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from streamresults.client.fetching import Fetcher
     from streamresults.client.followers import Follower
@@ -167,19 +167,40 @@ class Engine:
         """End a wait from outside; return the best that the topic has shown meanwhile, if that is an end."""
         return self.homes.give_up(waiter)
 
+    def leave(self, waiters: Sequence[Waiter]) -> None:
+        """End waits from outside, and tell nobody. Never blocks: finalizers come here."""
+
+        def give_up() -> None:
+            for waiter in waiters:
+                self.homes.give_up(waiter)
+
+        self.waits.lock.leave(give_up)
+
+    def unfollow(self, followers: Sequence[Follower]) -> None:
+        """Tell these nothing more. Never blocks: finalizers come here."""
+
+        def unfollow() -> None:
+            for follower in followers:
+                self.waits.unfollow(follower)
+
+        self.waits.lock.leave(unfollow)
+
     def describe(self, partition: int) -> str:
         """Say what the view covers and what is wrong, for an error's text."""
         with self.waits.lock:
             watch = self.waits.watches.get(partition)
             if self.waits.view_trouble:
                 view = f"view: {self.waits.view_trouble}"
-            elif watch is None or watch.heard_at < 0:
+            elif watch is None or not watch.was_looked_at:
+                view = "view: not looked at yet"
+            elif watch.heard_at < 0:
                 view = f"view: nothing of partition {partition} is there, no compactor seems to run"
             else:
                 age = time.monotonic() - watch.heard_at
                 view = f"view: folded up to {self._watermarks.of(partition)}, last heard of {age:.1f} s ago"
             if watch is not None and watch.is_read:
-                return f"{view}; topic: read up to {watch.next_offset}"
+                trouble = f", now {self.waits.topic_trouble}" if self.waits.topic_trouble else ""
+                return f"{view}; topic: read up to {watch.next_offset}{trouble}"
             return f"{view}; topic: {self.waits.topic_trouble or 'not read'}"
 
     def fail(self, why: Callable[[], Exception]) -> None:

@@ -20,7 +20,8 @@ from streamresults.topic.refused import RefusedRecord
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from streamresults.topic.base import Polled, TopicReader
+    from streamresults.topic.base import TopicReader
+    from streamresults.topic.records import Polled
 
 #: Seconds of one poll; closing wakes it.
 _POLL: Final = 0.5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamresults.topic.base import Record
+    from streamresults.topic.records import Record
 
 #: Most records that wait for a slow consumer. It reads the log itself for what was dropped; larger holds more memory.
 _MOST: Final = 256

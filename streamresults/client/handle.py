@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamresults.client.attempts import attempts_of
+from streamresults.client.options import check_function
 from streamresults.client.tree import Kin
 from streamresults.deadline import NOT_STATED
 from streamresults.errors import ConfigurationError, NotAuthoritative, NotYetCovered
@@ -53,6 +54,7 @@ class ResultHandle(Kin):
             WaitTimeout, NoResult, DeadLettered, ClientClosed, WaitRefused: See their names.
             BaseException: What the task raised, if its class is allowed, else RemoteTaskError.
         """
+        check_function("callback", callback)
         result = self.wait(timeout, via=via, **options)
         found = result.value() if propagate else result.value_or_exception()
         if callback is not None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from streamresults.client.watermarks import HighestWatermarks
     from streamresults.client.whereabouts import Place
     from streamresults.store.coverage import Coverage
-    from streamresults.topic.base import Record, TopicInspector, TopicReader
+    from streamresults.topic.base import TopicInspector, TopicReader
+    from streamresults.topic.records import Record
 
 _POLL: Final = 0.5
 

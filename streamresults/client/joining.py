@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Final
 from streamresults.client.connected import within
 from streamresults.client.unfetched import UnfetchedResult
 from streamresults.client.waiter import Phase
-from streamresults.errors import ServiceUnavailable, StreamResultsError, WaitTimeout
+from streamresults.errors import (
+    ClientClosed,
+    ServiceUnavailable,
+    StreamResultsError,
+    TopicMissing,
+    TopicRecreated,
+    WaitTimeout,
+)
 from streamresults.events import states
 from streamresults.events.running import check_waiting_allowed
 
@@ -35,6 +42,9 @@ _log: Final = logging.getLogger("streamresults.client")
 REMIND: Final = 60.0
 #: Ends that are taken at once. Larger gives the first of them later, smaller fetches large values in more steps.
 AT_ONCE: Final = 500
+
+#: What becomes of the client or its topic is the end of a join, and not of one of its tasks.
+_ENDS_ALL: Final = (ClientClosed, TopicMissing, TopicRecreated)
 
 Ended = tuple[str, "Result | Exception"]
 
@@ -119,8 +129,8 @@ class Joining:
         return ended
 
     def _ended_already(self) -> list[Ended]:
-        if self._place.view is None:
-            return []
+        if self._place.view is None or (self._deadline.total and self._engine.waits.view_trouble):
+            return []  # a view that does not answer must not hold up the waits, which say so
         lookups = self._client._lookups
         try:
             looked = lookups.look_in_view(self._ids, self._place)
@@ -207,11 +217,18 @@ class Joining:
         return any(w.answer is not None and w.answer.value is None and w.answer.offset >= 0 for w in waiters)
 
     def results(self, waiters: Sequence[Waiter]) -> list[Ended]:
-        """Return what is known of tasks that have ended, or why that is nothing."""
+        """
+        Return what is known of tasks that have ended, or why that is nothing.
+
+        Raises:
+            ClientClosed, TopicMissing, TopicRecreated: Nobody will hear of the others any more.
+        """
         ended: list[Ended] = []
         for waiter in waiters:
             try:
                 ended.append((waiter.task_id, self._result(waiter)))
+            except _ENDS_ALL:
+                raise
             except StreamResultsError as exc:
                 ended.append((waiter.task_id, exc))
         return ended
@@ -238,11 +255,11 @@ class Joining:
         return WaitTimeout(msg, task_id=left[0].task_id, state=left[0].state_seen or "UNKNOWN")
 
     def close(self) -> None:
-        """Give up what has not ended; from then on nothing is begun. Harmless when that is so."""
+        """Give up what has not ended; from then on nothing is begun. Takes no lock, and is harmless when that is so."""
         self._left.clear()
-        for waiter in self._waiters.values():
-            self._engine.give_up(waiter)
-        self._waiters.clear()
+        if self._waiters:
+            self._engine.leave(list(self._waiters.values()))
+            self._waiters.clear()
 
 
 def _state(result: Result) -> str:

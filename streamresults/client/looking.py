@@ -281,9 +281,10 @@ class Looker:
         """Note what looks say of the view itself; the lock is held."""
         for partition, sight in found.items():
             coverage = sight.looked.coverage
+            watch = self._waits.watches[partition]
+            watch.was_looked_at = True
             if coverage is None:
                 continue
-            watch = self._waits.watches[partition]
             if sight.is_older and self._assigner.inspector is not None:
                 watch.older_view_seen = True  # a failover, which passes; or the log lost records: the assigner asks
                 self._assigner.call()

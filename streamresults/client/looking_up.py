@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from streamresults.client.connected import Connected, check_id, within
+from streamresults.client.connected import Connected, check_id, check_many, within
+from streamresults.client.options import check_position
 from streamresults.client.result import Basis
 from streamresults.deadline import ANSWER, NOT_STATED, Deadline, OptionalTimeout
 from streamresults.errors import NotYetCovered, ServiceUnavailable, TopicMissing
@@ -43,8 +44,10 @@ class LookingUp(Connected):
             StoreUnavailable, TopicUnavailable, ClientClosed: See their names.
             TopicMismatch: ``at_least`` is a position in another topic.
             ValueError: ``at_least`` is a position of another task: its partition is not this task's.
+            TypeError: ``at_least`` is no position.
         """
         check_id(task_id)
+        check_position(at_least)
         self._check_open(task_id)
         deadline = self._deadline(timeout)
         whereabouts = self._whereabouts
@@ -104,8 +107,10 @@ class LookingUp(Connected):
 
         Raises:
             StoreUnavailable, ClientClosed: See their names.
+            ValueError: One is no task id.
+            TypeError: It is one text, and no list of ids.
         """
-        for task_id in task_ids:
+        for task_id in check_many(task_ids):
             check_id(task_id)
         self._check_open(task_ids[0] if task_ids else "")
         place = self._whereabouts.find(Deadline(ANSWER))

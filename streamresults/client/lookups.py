@@ -156,9 +156,9 @@ class Lookups:
     def _results(self, task_ids: Sequence[str], part: _PartitionSeen) -> Iterator[Result]:
         """Give what is known of each task of a partition, in the order in which they were looked at."""
         decoding, basis, as_of, uncovered = self._decoding, part.basis, part.as_of, part.uncovered
-        topic_id, number, marks = part.topic_id, part.number, part.looked.marks
+        topic_id, number, marks, best_of = part.topic_id, part.number, part.looked.marks, part.best
         for index, task_id in enumerate(task_ids):
-            best = part.best(index)
+            best = best_of(index)
             if best is None or best.value is None:
                 yield self._result(task_id, index, part)
                 continue

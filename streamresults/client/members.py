@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from streamresults.client.connected import check_many
+from streamresults.client.snapshots import Snapshots
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -23,12 +26,28 @@ class Members:
     # -- members ----------------------------------------------------------------------------------------------------
 
     def add(self, member: str | ResultHandle | ResultSet) -> None:
-        """Append a task or a set; one that is there already is there twice then."""
-        self._members.append(self._client.result(member) if isinstance(member, str) else member)
+        """
+        Append a task or a set; one that is there already is there twice then.
+
+        Raises:
+            ValueError: It is no task id, or a set that this one is in.
+        """
+        if isinstance(member, Members):
+            if member is self or _is_within(self, member):
+                raise ValueError("a set cannot be a member of itself")
+        elif not isinstance(member, Snapshots):
+            member = self._client.result(member)
+        self._members.append(member)
 
     def update(self, members: Iterable[str | ResultHandle | ResultSet]) -> None:
-        """Append many."""
-        for member in members:
+        """
+        Append many.
+
+        Raises:
+            ValueError: As :meth:`add` does; those before it were appended.
+            TypeError: It is one text, and no list of ids.
+        """
+        for member in check_many(members):
             self.add(member)
 
     def discard(self, member: str | ResultHandle | ResultSet) -> None:
@@ -81,3 +100,9 @@ class Members:
             else:
                 found.setdefault(member.task_id, member)
         return found
+
+
+def _is_within(wanted: Members, whole: Members) -> bool:
+    """Tell whether a set is a member of another one, or of one of those in it."""
+    inner = [member for member in whole if isinstance(member, Members)]
+    return any(one is wanted or _is_within(wanted, one) for one in inner)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Final, Literal, TypedDict, cast
 
 import msgspec
+
+from streamresults.events.event import Position
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamresults.client.result import Result
-    from streamresults.events.event import Position
 
 #: How a wait learns of the end; see :meth:`Client.wait`.
 Via = Literal["auto", "topic", "view"]
@@ -42,9 +43,70 @@ class WaitOptions(TypedDict, total=False):
     on_interval: Callable[[], object]
     #: Called by the waiting thread with every event of this task, from its first one on, in their order; needs Kafka.
     on_message: Callable[[Result], object]
-    #: End with the error of an ancestor that has failed; what this task's own end says comes first.
+    #: End with the error of an ancestor that has failed, raised whatever ``propagate`` says; this task's own end comes
+    #: first.
     follow_parents: bool
     #: First wait until the view has folded this position: nothing older is the answer.
     at_least: Position
     #: First wait until the view has folded all that the log holds now.
     fresh: bool
+
+
+#: Those that are called.
+_FUNCTIONS: Final = frozenset({"on_interval", "on_message"})
+
+
+def stated(options: WaitOptions) -> WaitOptions:
+    """
+    Return the options that say something: ``None`` says as little as leaving one out.
+
+    Raises:
+        TypeError: One is misspelt, or is not what it has to be.
+        ValueError: The interval is no time that passes.
+    """
+    found = {name: value for name, value in options.items() if value is not None}
+    for name, value in found.items():
+        if name not in WaitOptions.__annotations__:
+            msg = f"a wait has no option {name!r}; it has {', '.join(WaitOptions.__annotations__)}"
+            raise TypeError(msg)
+        if name in _FUNCTIONS:
+            check_function(name, value)
+    check_interval(found.get("interval", 1.0))
+    check_position(found.get("at_least"))
+    return cast("WaitOptions", found)
+
+
+def check_function(name: str, value: object, *, needed: bool = False) -> None:
+    """
+    Refuse what cannot be called, before anybody waits for the moment at which it would be.
+
+    Raises:
+        TypeError: It cannot; ``None`` can be left alone, unless it is needed.
+    """
+    if not callable(value) and (needed or value is not None):
+        msg = f"{name} is a function, not {type(value).__name__}: {value!r:.60}"
+        raise TypeError(msg)
+
+
+def check_interval(seconds: object) -> None:
+    """
+    Refuse an interval that would be over before it has begun.
+
+    Raises:
+        ValueError: It is no number of seconds above 0.
+    """
+    if not isinstance(seconds, int | float) or not seconds > 0:
+        msg = f"an interval is a number of seconds above 0: {seconds!r:.60}"
+        raise ValueError(msg)
+
+
+def check_position(at_least: object) -> None:
+    """
+    Refuse what is no position, such as an offset alone.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if at_least is not None and not isinstance(at_least, Position):
+        msg = f"at_least is a Position, as publishing returns it, not {type(at_least).__name__}: {at_least!r:.60}"
+        raise TypeError(msg)

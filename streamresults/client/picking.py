@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from streamresults.client.options import check_function
 from streamresults.client.unfetched import UnfetchedResult
 from streamresults.errors import StreamResultsError
 from streamresults.events import states
@@ -41,15 +42,9 @@ class Picking(ABC, Generic[T]):
         """Return what came of it, once it is enough or all have ended."""
 
 
-class _Read(NamedTuple):
-    """What a task that has ended amounts to."""
-
-    task_id: str
-    value: object
-    #: What is to be raised for it.
-    error: BaseException | None = None
-    #: Its group and its index in it, as its event says.
-    place: tuple[str, int] | None = None
+#: What a task that has ended amounts to: its id, its value, what is to be raised for it, and its group and its index in
+#: it as its event says. A bare tuple, as one with names takes eight times as long to make.
+_Read = tuple[str, object, BaseException | None, tuple[str, int] | None]
 
 
 class Values(Picking[list[Any]]):
@@ -60,6 +55,7 @@ class Values(Picking[list[Any]]):
     ) -> None:
         self._whole: Final = whole
         self._propagate: Final = propagate
+        check_function("callback", callback)
         self._callback: Final = callback
         self._order: Final = {task_id: index for index, task_id in enumerate(whole.handles())}
         self._groups: Final = whole.group_ids()
@@ -75,9 +71,9 @@ class Values(Picking[list[Any]]):
             try:
                 value = value_of(found, propagate=propagate)
             except BaseException as exc:  # noqa: BLE001 -- what a task raised; raised by who takes this
-                read.append(_Read(task_id, None, exc))
+                read.append((task_id, None, exc, None))
                 break
-            read.append(_Read(task_id, value, None, _place(found, groups) if groups else None))
+            read.append((task_id, value, None, _place(found, groups) if groups else None))
         return read
 
     def _ordered(self, ended: Sequence[Ended]) -> Sequence[Ended]:
@@ -88,14 +84,14 @@ class Values(Picking[list[Any]]):
 
     def take(self, read: Sequence[_Read]) -> bool:
         """Keep the values; raise the first exception where that is wanted."""
-        for one in read:
-            if one.error is not None:
-                raise one.error
-            self._values[one.task_id] = one.value
-            if one.place is not None:
-                self._places[one.task_id] = one.place
+        for task_id, value, error, place in read:
+            if error is not None:
+                raise error
+            self._values[task_id] = value
+            if place is not None:
+                self._places[task_id] = place
             if self._callback is not None:
-                self._callback(one.task_id, one.value)
+                self._callback(task_id, value)
         return False
 
     def picked(self) -> list[Any]:
@@ -152,7 +148,7 @@ class FirstSuccess(Picking["ResultHandle"]):
     def take(self, read: Sequence[Ended]) -> bool:
         """Look for a success."""
         for task_id, found in read:
-            if not isinstance(found, Exception) and found.state == states.SUCCESS:
+            if _state(found) == states.SUCCESS:
                 self._first = task_id
                 return True
             self._last = found
@@ -179,7 +175,8 @@ class FirstException(Picking["ResultHandle | None"]):
     def take(self, read: Sequence[Ended]) -> bool:
         """Look for a failure."""
         for task_id, found in read:
-            if isinstance(found, Exception) or found.state in states.PROPAGATE:
+            state = _state(found)
+            if not state or state in states.PROPAGATE:
                 self._first = self._handles[task_id]
                 return True
         return False
@@ -187,6 +184,14 @@ class FirstException(Picking["ResultHandle | None"]):
     def picked(self) -> ResultHandle | None:
         """Return it; ``None`` for none."""
         return self._first
+
+
+def _state(found: Any) -> str:
+    """Return how a task has ended; empty where an error stands for that, or its record is not to be had."""
+    try:
+        return "" if isinstance(found, Exception) else str(found.state)
+    except StreamResultsError:
+        return ""
 
 
 def value_of(found: object, *, propagate: bool) -> object:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from streamresults.deadline import Deadline
     from streamresults.events.codec import Codec
     from streamresults.events.fold import Summary
-    from streamresults.topic.base import Polled, Record, TopicReader
+    from streamresults.topic.base import TopicReader
+    from streamresults.topic.records import Polled, Record
 
 _log: Final = logging.getLogger("streamresults.waiter")
 #: Seconds that the reader's poll blocks; an assignment wakes it earlier.
@@ -117,7 +118,11 @@ class Reader:
         connection = self.connection
         try:
             while waiter.phase is Phase.ASLEEP and not deadline.passed() and connection is not None:
-                self._dispatch(connection.poll(deadline.remaining(_POLL_OF_TURN)))
+                polled = connection.poll(deadline.remaining(_POLL_OF_TURN))
+                if polled.records and self._unknown(polled.records):  # the reader has time to ask for their schemas
+                    self.turn.leave(bell, polled)
+                    return False
+                self._hand_out(polled)
         except BaseException as exc:
             self.turn.leave(bell, exc)  # whose turn it is then starts the reader again
             if not isinstance(exc, Exception):
@@ -142,7 +147,9 @@ class Reader:
         while not self._waits.closed:
             try:
                 self._dispatch(reader.poll(_POLL_OF_TURN if self.turn.is_asked_for else _POLL))
-                self.turn.lend()
+                left = self.turn.lend()
+                if left is not None:
+                    self._dispatch(left)
             except BaseException as exc:  # noqa: BLE001 -- whatever a record or the client library does, waits must go on
                 if self._waits.closed:
                     return
@@ -156,7 +163,11 @@ class Reader:
 
     def _dispatch(self, polled: Polled) -> None:
         if polled.records:
-            self._learn_schemas(polled.records)
+            self._learn_schemas(self._unknown(polled.records))
+        self._hand_out(polled)
+
+    def _hand_out(self, polled: Polled) -> None:
+        if polled.records:
             with self._waits.lock:
                 rang = False
                 for record in polled.records:
@@ -167,23 +178,27 @@ class Reader:
         if polled.out_of_range:
             self._lose_place(polled.out_of_range)
 
-    def _learn_schemas(self, records: Sequence[Record]) -> None:
-        """
-        Look for the schemas of awaited records of releases that are newer than this one. May block; takes no lock.
-
-        A record whose schema is not found is passed over: its wait ends through the view, or by the next record.
-        """
+    def _unknown(self, records: Sequence[Record]) -> list[bytes]:
+        """Return awaited values of releases that are newer than this one, where their schemas are to be asked for."""
         header = self._codec.header
+        unknown = []
         for record in records:
             value = record.value()
             if not isinstance(value, bytes) or value.startswith(header):  # nearly all
                 continue
             watch = self._waits.watches.get(record.partition() or 0)
             key = record.key()
-            if watch is None or key not in watch.waiters or self._codec.is_known(value):
-                continue
-            if time.monotonic() < self._no_schema_until:
-                return
+            if watch is not None and key in watch.waiters and not self._codec.is_known(value):
+                unknown.append(value)
+        return unknown if unknown and time.monotonic() >= self._no_schema_until else []
+
+    def _learn_schemas(self, values: Sequence[bytes]) -> None:
+        """
+        Look for the schemas of values. May block; takes no lock.
+
+        A record whose schema is not found is passed over: its wait ends through the view, or by the next record.
+        """
+        for value in values:
             try:
                 self._codec.require(value)
             except StreamResultsError as exc:
@@ -191,6 +206,7 @@ class Reader:
                 _log.warning(
                     "a record that somebody waits for cannot be read: %s", exc, extra={"action": "schema_not_found"}
                 )
+                return
 
     def _match(self, record: Record) -> bool:
         """Step 4: hand a record to whoever waits for its key; tell whether the looker has new work. Lock held."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from streamresults.events import states
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from streamresults.client.result import Result
 
 
@@ -40,15 +42,18 @@ class ResultCache:
                 self._kept.move_to_end(task_id)
             return found
 
-    def keep(self, result: Result) -> None:
-        """Keep a result if its task succeeded."""
-        if self._limit < 0 or result.state != states.SUCCESS:
+    def keep(self, results: Iterable[Result]) -> None:
+        """Keep those whose tasks succeeded, the last one longest."""
+        if self._limit < 0:
             return
+        succeeded = [result for result in results if result.state == states.SUCCESS]  # may look a schema up
+        kept = self._kept
         with self._lock:
-            self._kept[result.task_id] = result
-            self._kept.move_to_end(result.task_id)
-            if self._limit and len(self._kept) > self._limit:
-                self._kept.popitem(last=False)
+            for result in succeeded:
+                kept[result.task_id] = result
+                kept.move_to_end(result.task_id)
+            while self._limit and len(kept) > self._limit:
+                kept.popitem(last=False)
 
     def evict(self, task_id: str) -> None:
         """Let go of a task that was forgotten."""

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Final
 from streamresults.client.connected import check_id, within
 from streamresults.client.result_set import ResultSet
 from streamresults.deadline import NOT_STATED
-from streamresults.errors import ConfigurationError, MalformedRecord, UnknownTask
+from streamresults.errors import (
+    ConfigurationError,
+    MalformedRecord,
+    NotYetCovered,
+    StreamResultsError,
+    UnknownTask,
+)
 from streamresults.events import states
 from streamresults.events.event import GROUP_PREFIX, Event, Position
 
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from streamresults.client.client import Client
     from streamresults.client.handle import ResultHandle
     from streamresults.client.picking import Places
+    from streamresults.client.result import Result
     from streamresults.deadline import Deadline, OptionalTimeout
 
 
@@ -121,18 +128,37 @@ def restore(client: Client, group_id: str, deadline: Deadline, above: tuple[str,
 
     Raises:
         UnknownTask: No such group is saved.
-        MalformedRecord: It is a member of itself.
-        NotYetCovered, StoreUnavailable, ClientClosed: See their names.
+        MalformedRecord: It is a member of itself, or names one that is no task id.
+        NotYetCovered, StoreUnavailable, TopicUnavailable, ClientClosed: See their names.
     """
     group = ResultGroup(client, group_id)
     if group_id in above:
         msg = f"group {group_id!r} is a member of itself, by way of {' > '.join(above)!r}"
         raise MalformedRecord(msg)
-    found = client.lookup(group.key, timeout=deadline.remaining())
+    found = _saved(client, group.key, deadline)
     if not found.found or found.prefix.kind != "group":
         msg = f"no group {group_id!r} is saved, as far as the view, which covers the whole log, knows"
         raise UnknownTask(msg, task_id=group.key)
     for child in found.child_ids:
         nested = child.removeprefix(GROUP_PREFIX)
-        group.add(child if nested == child else restore(client, nested, deadline, (*above, group_id)))
+        try:
+            group.add(child if nested == child else restore(client, nested, deadline, (*above, group_id)))
+        except ValueError as exc:
+            if isinstance(exc, StreamResultsError):
+                raise
+            msg = f"group {group_id!r} names a member that is none: {exc}"
+            raise MalformedRecord(msg) from exc
     return group
+
+
+def _saved(client: Client, key: str, deadline: Deadline) -> Result:
+    """Look a group up; it is not said to be unknown before the view has folded what the log holds now."""
+    try:
+        found = client.lookup(key, timeout=deadline.remaining())
+    except NotYetCovered:
+        if client._inspector is None:
+            raise
+    else:
+        if found.found or client._inspector is None:
+            return found
+    return client.lookup(key, fresh=True, timeout=deadline.remaining())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from streamresults.client.counting import Counting
 from streamresults.client.joining import Joining
 from streamresults.client.picking import Everything, First, FirstException, FirstSuccess, Values
-from streamresults.client.unfetched import UnfetchedResult
+from streamresults.client.result import Result
 from streamresults.deadline import NOT_STATED
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streamresults.client.joining import Ended
     from streamresults.client.options import Via
     from streamresults.client.picking import Picking, Places
-    from streamresults.client.result import Result
+    from streamresults.client.result_cache import ResultCache
     from streamresults.deadline import Deadline, OptionalTimeout
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ class ResultSet(Counting):
         if left:
             with closing(Joining(self._client, left, via, deadline).ends()) as ends:
                 for ended in ends:
-                    keep_ends(handles, ended)
+                    keep_ends(self._client._cache, handles, ended)  # noqa: SLF001
                     yield ended
 
     # -- for every face of a set --------------------------------------------------------------------------------------
@@ -193,8 +193,9 @@ def kept_ends(handles: Mapping[str, ResultHandle]) -> tuple[list[Ended], list[st
     return kept, left
 
 
-def keep_ends(handles: Mapping[str, ResultHandle], ended: Sequence[Ended]) -> None:
-    """Let handles keep the ends that have come."""
-    for task_id, end in ended:
-        if not isinstance(end, Exception) and type(end) is not UnfetchedResult:
-            handles[task_id]._keep(end)  # noqa: SLF001
+def keep_ends(cache: ResultCache, handles: Mapping[str, ResultHandle], ended: Sequence[Ended]) -> None:
+    """Let handles, and the cache of all handles, keep the ends that have come; a mark alone may still be overtaken."""
+    ends = [end for _, end in ended if type(end) is Result and (end.mark is None or end.ready)]
+    for end in ends:
+        handles[end.task_id]._kept = end  # noqa: SLF001
+    cache.keep(ends)

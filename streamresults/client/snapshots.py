@@ -70,7 +70,7 @@ class Snapshots:
     def _keep(self, found: Result) -> Result:
         if found.ready:
             self._kept = found
-            self._client._cache.keep(found)  # noqa: SLF001
+            self._client._cache.keep((found,))  # noqa: SLF001
         return found
 
     # -- properties -------------------------------------------------------------------------------------------------

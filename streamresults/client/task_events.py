@@ -12,6 +12,7 @@ from streamresults.client.history import LogHistory, spans
 from streamresults.client.result import Basis, Result
 from streamresults.deadline import ANSWER, Deadline
 from streamresults.errors import RecordError, WaitTimeout
+from streamresults.events import states
 from streamresults.events.event import Position
 from streamresults.events.running import check_waiting_allowed
 
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from streamresults.client.engine import Engine
+    from streamresults.client.history import Header
     from streamresults.client.result import Decoding
     from streamresults.client.whereabouts import Place
     from streamresults.deadline import Timeout
-    from streamresults.topic.base import Record
+    from streamresults.topic.records import Record
 
 _log: Final = logging.getLogger("streamresults.client")
 #: Seconds between two looks whether partitions were added; whatever comes is told at once.
@@ -96,9 +98,13 @@ class Feed:
 
     def _from_log(self, follower: Follower, end: int, deadline: Deadline) -> Iterator[Result]:
         """Read on to where the reader delivers."""
-        header, begin = None, follower.next_offset
+        header: Header | None = None
+        begin = follower.next_offset
         if begin < 0:
-            header, begin = self._log.header(self.task_id, follower.partition, self._place), 0
+            # A view that does not answer must not take the time of who follows.
+            silent = self._engine.waits.view_trouble
+            header = None if silent else self._log.header(self.task_id, follower.partition, self._place)
+            begin = 0
             if header is None or not header.coverage.complete:
                 begin = self._log.low(follower.partition, deadline)
         for span in spans(header, begin, end):
@@ -111,10 +117,19 @@ class Feed:
         if found is not None:
             yield found
 
+    def timed_out(self, deadline: Deadline, state: str) -> WaitTimeout:
+        """Return the error that says what was seen by then, and what could not be asked."""
+        seen = "no event of it was seen" if state == states.UNKNOWN else f"it is {state}"
+        partition = next(iter(self._followers))
+        msg = (
+            f"task {self.task_id!r} has not ended after {deadline.total:g} s; {seen} "
+            f"(partition {partition}; {self._engine.describe(partition)})"
+        )
+        return WaitTimeout(msg, task_id=self.task_id, state=state)
+
     def close(self) -> None:
-        """Follow it no more."""
-        for follower in self._followers.values():
-            self._engine.waits.unfollow(follower)
+        """Follow it no more. Takes no lock: a finalizer may come here."""
+        self._engine.unfollow(list(self._followers.values()))
 
 
 def event_of(task_id: str, record: Record, topic_id: str, decoding: Decoding) -> Result | None:
@@ -176,20 +191,19 @@ class Following(Connected):
     def _events(self, task_id: str, deadline: Deadline) -> Iterator[Result]:
         signal = threading.Event()
         feed = self._open_feed(task_id, signal.set, deadline)
-        ended = False
+        ended, state = False, states.UNKNOWN
         try:
             while True:
                 signal.clear()
                 for found in feed.take(deadline):
                     yield found
-                    ended = ended or found.ready
+                    ended, state = ended or found.ready, found.state
                     if ended and feed.caught_up:
                         break
                 if ended and feed.caught_up:
                     return
                 if deadline.passed():
-                    msg = f"task {task_id!r} has not ended after {deadline.total:g} s"
-                    raise WaitTimeout(msg, task_id=task_id, state="")
+                    raise feed.timed_out(deadline, state)
                 signal.wait(deadline.remaining(_HOMES_EVERY))
                 feed.cover(self._homes_now(task_id))
         finally:

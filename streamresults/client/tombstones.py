@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamresults.deadline import Deadline
 from streamresults.errors import AppendFailed, ClientClosed, ConfigurationError, PublishFailed
-from streamresults.topic.base import Acknowledgement
+from streamresults.topic.records import Acknowledgement
 from streamresults.topic.sent import Sent, send
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class Tombstones:
         self._writer: TopicWriter | None = None
         self._schema_written = False
         self._closed = False
+        #: The brokers were silent for as long as the last call had: its caller was told, and waits for it no more.
+        self._given_up = False
 
     def register_schema(self, codec: Codec, topic: str, deadline: Deadline) -> None:
         """
@@ -49,6 +51,7 @@ class Tombstones:
         try:
             send(writer, codec.fingerprint, codec.schema_json.encode(), deadline, topic=topic).wait(deadline)
         except AppendFailed as exc:
+            self._given_up = deadline.passed()
             msg = f"the schema was not written to {topic!r}: {exc}"
             raise PublishFailed(msg, task_id="", written=exc.written) from exc
         self._schema_written = True
@@ -73,11 +76,14 @@ class Tombstones:
         if refused and not deadline.passed():
             # A writer learns of partitions that were added only when it asks again: a new one asks at once.
             answers |= self._ask(self._reopened(writer, task_id), (task_id, value), refused, deadline)
+        self._given_up = deadline.passed() and any(answer.error is not None for answer in answers.values())
         for partition in partitions:
             error = answers[partition].error
             if error is not None:
                 why = f"in partition {partition} failed: {error}"
-                raise _failed(task_id, why, written=getattr(error, "written", None)) from error
+                what = "the tombstone of task" if value is None else "the record of"
+                msg = f"{what} {task_id!r} {why}"
+                raise PublishFailed(msg, task_id=task_id, written=getattr(error, "written", None)) from error
         return [answers[partition] for partition in partitions]
 
     def _ask(
@@ -113,11 +119,11 @@ class Tombstones:
         return self._opened(task_id)
 
     def close(self, deadline: Deadline) -> None:
-        """Release the writer; what is under way is acknowledged or fails."""
+        """Release the writer; what is under way is acknowledged or fails, soon where its caller has given up."""
         with self._lock:
             writer, self._writer, self._closed = self._writer, None, True
         if writer is not None:
-            writer.close(deadline)
+            writer.close(Deadline(_LET_GO) if self._given_up else deadline)
 
 
 def _answer(sent: Sent | AppendFailed, partition: int, deadline: Deadline) -> Acknowledgement:
@@ -128,7 +134,3 @@ def _answer(sent: Sent | AppendFailed, partition: int, deadline: Deadline) -> Ac
         return sent.wait(deadline)
     except AppendFailed as exc:
         return Acknowledgement(exc, partition, -1)
-
-
-def _failed(task_id: str, why: str, *, written: bool | None = None) -> PublishFailed:
-    return PublishFailed(f"the tombstone of task {task_id!r} {why}", task_id=task_id, written=written)

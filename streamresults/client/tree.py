@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from streamresults.client.connected import is_id
 from streamresults.client.snapshots import Snapshots
 from streamresults.errors import NotYetCovered, StreamResultsError, UnknownTask, WaitTimeout
 from streamresults.events.event import GROUP_PREFIX
@@ -41,10 +42,15 @@ class Graph:
     def __len__(self) -> int:
         return len(self.nodes)
 
+    def __repr__(self) -> str:
+        return f"<Graph of {len(self.nodes)}>"
+
     @property
     def edges(self) -> list[tuple[str, str]]:
-        """Who called whom."""
-        return [(node.below, node.result.task_id) for node in self.nodes if node.below]
+        """Who called whom: also where a task hangs below several, each of which once."""
+        known = {node.result.task_id for node in self.nodes}
+        called = [(node.result.task_id, child) for node in self.nodes for child in _children_of(node.result)]
+        return [edge for edge in dict.fromkeys(called) if edge[1] in known]
 
     def members_of(self, group_id: str) -> tuple[str, ...]:
         """
@@ -88,7 +94,7 @@ def _index_in(result: Result, group_id: str) -> int | None:
 def _children_of(result: Result) -> tuple[str, ...]:
     """Return what a task called; nothing of one that is broken, which breaks nobody else."""
     try:
-        return result.child_ids
+        return tuple(child for child in result.child_ids if is_id(child))
     except StreamResultsError:
         return ()
 
@@ -154,20 +160,20 @@ class Kin(Snapshots):
     def parent(self) -> ResultHandle | None:
         """The task that called this one; ``None`` where nobody is known to have done so."""
         found = self._snapshot_or_none()
-        return self._client.result(found.parent_id) if found is not None and found.parent_id else None
+        return self._client.result(found.parent_id) if found is not None and is_id(found.parent_id) else None
 
     @property
     def root(self) -> ResultHandle | None:
         """The first of the ancestors that this one's event names; ``None`` for none."""
         found = self._snapshot_or_none()
-        return self._client.result(found.root_id) if found is not None and found.root_id else None
+        return self._client.result(found.root_id) if found is not None and is_id(found.root_id) else None
 
     @property
     def children(self) -> list[ResultHandle]:
         """The tasks that this one called, as its event names them; members of its groups stand in their order."""
         found = self._snapshot_or_none()
         ids = found.child_ids if found is not None else ()
-        return [self._client.result(one) for child in ids for one in self._members(child)]
+        return [self._client.result(one) for child in ids for one in self._members(child) if is_id(one)]
 
     def _members(self, child: str) -> tuple[str, ...]:
         if not child.startswith(GROUP_PREFIX):

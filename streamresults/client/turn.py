@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Thread
 
+    from streamresults.topic.records import Polled
+
 #: Seconds between two looks whether the turn will ever come back; giving it back wakes at once.
 _LOOK_AGAIN: Final = 1.0
 
@@ -60,7 +62,9 @@ class Turn:
         self._lock: Final = Lock()
         self._asks: tuple[Bell, Callable[[], bool]] | None = None
         self._has: Bell | None = None
-        self._back: Final[SimpleQueue[Exception | None]] = SimpleQueue()
+        #: Where the turn that is lent comes back, with what was left undone. One of each loan: of one that its owner
+        #: was killed in the middle of, nothing comes back into the next.
+        self._back: SimpleQueue[Exception | Polled | None] = SimpleQueue()
         #: The reader's own thread; ``None`` until it runs.
         self.owner: Thread | None = None
 
@@ -87,38 +91,47 @@ class Turn:
             self._asks = bell, may_come
         return True
 
-    def leave(self, bell: Bell, error: BaseException | None = None) -> None:
-        """Want the turn no more, and give it back, with the error that polling ended with; harmless without it."""
+    def leave(self, bell: Bell, undone: BaseException | Polled | None = None) -> None:
+        """
+        Want the turn no more, and give it back; harmless without it.
+
+        Args:
+            undone: The error that polling ended with, or what was polled and is left to the turn's owner.
+        """
+        if isinstance(undone, BaseException) and not isinstance(undone, Exception):
+            undone = TopicUnavailable(f"the thread that polled was interrupted by {type(undone).__name__}")
         with self._lock:
             if self._asks is not None and self._asks[0] is bell:
                 self._asks = None
-            if self._has is not bell:
-                return
-            self._has = None
-        if error is not None and not isinstance(error, Exception):
-            error = TopicUnavailable(f"the thread that polled was interrupted by {type(error).__name__}")
-        self._back.put(error)
+            if self._has is bell:
+                self._has = None
+                self._back.put(undone)
 
-    def lend(self) -> None:
+    def lend(self) -> Polled | None:
         """
         Lend the turn to whoever has asked for it, and block until it is back; only its owner calls this.
+
+        Returns:
+            What was polled meanwhile and is left to do.
 
         Raises:
             Exception: What polling ended with.
         """
         if self._asks is None:  # nearly always, and whoever asks later is seen the next time
-            return
+            return None
         with self._lock:
             if self._asks is None or not self._asks[1]():
-                return
+                return None
             bell = self._has = self._asks[0]
             self._asks = None
+            back = self._back = SimpleQueue()
         bell.poll()
         while not self._closed():
             try:
-                error = self._back.get(timeout=_LOOK_AGAIN)
+                undone = back.get(timeout=_LOOK_AGAIN)
             except Empty:
                 continue
-            if error is not None:
-                raise error
-            return
+            if isinstance(undone, Exception):
+                raise undone
+            return undone
+        return None

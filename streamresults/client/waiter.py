@@ -148,6 +148,8 @@ class Watch:
         self.followers: Final[dict[bytes, list[Follower]]] = {}
         #: Those whose proof is missing.
         self.unproven: Final[set[Waiter]] = set()
+        #: Whether the view was asked about this partition, and has answered.
+        self.was_looked_at = False
         #: When the view was last found alive.
         self.heard_at = -1.0
         #: A look brought an older moment than was seen before.

@@ -9,6 +9,7 @@ from streamresults.client.attended import wait_attended
 from streamresults.client.callbacks import Callbacks
 from streamresults.client.connected import check_id, within
 from streamresults.client.looking_up import LookingUp
+from streamresults.client.options import check_function
 from streamresults.client.result import Result
 from streamresults.client.task_events import Following
 from streamresults.client.turn import Bell
@@ -60,6 +61,7 @@ class Waiting(LookingUp, Following):
             BaseException: What the task raised, if its class is allowed, else RemoteTaskError.
             NoResult, DeadLettered, ClientClosed: See their names.
         """
+        check_function("callback", callback)
         result = self.wait(task_id, timeout, via=via, **options)
         found = result.value() if propagate else result.value_or_exception()
         if callback is not None:
@@ -90,6 +92,7 @@ class Waiting(LookingUp, Following):
             WaitRefused: A running task is about to wait: see :func:`streamresults.allow_waiting`.
             TopicRecreated, TopicMissing: The topic was deleted meanwhile, and made again or not.
             ServiceUnavailable: Neither topic nor view could be found, so that there is nothing to wait on.
+            TypeError, ValueError: An option is misspelt, or is not what it has to be.
         """
         check_id(task_id)
         deadline = self._deadline(timeout)
@@ -134,6 +137,7 @@ class Waiting(LookingUp, Following):
             ServiceUnavailable: Neither topic nor view could be found, so that there is nothing to wait on.
         """
         check_id(task_id)
+        check_function("callback", callback, needed=True)
         deadline = Deadline(ANSWER)
         place, engine = self._entrance(task_id, deadline)
         partition = self._whereabouts.partition_of(task_id, place)
@@ -151,9 +155,9 @@ class Waiting(LookingUp, Following):
             return callbacks
 
     def _block(self, waiter: Waiter, bell: Bell, deadline: Deadline, reader: Reader) -> None:
-        reader.ask_for_turn(waiter, bell)
         polls = False
         try:
+            reader.ask_for_turn(waiter, bell)  # within: who is interrupted behind it gives the turn back
             while waiter.phase is not Phase.OVER and not deadline.passed():
                 minute = Deadline(deadline.remaining(_REMIND))
                 polls = reader.poll_for(waiter, bell, minute) if polls else bell.wait(minute.remaining(_REMIND)) is True

@@ -11,9 +11,9 @@ import time
 from collections import deque
 from contextlib import contextmanager
 from itertools import islice
-from threading import Condition
 from typing import TYPE_CHECKING, Final
 
+from streamresults.client.dispatch_lock import DispatchLock
 from streamresults.client.waiter import Answer, Phase, Waiter, Watch
 from streamresults.errors import ClientClosed, MalformedRecord
 
@@ -43,7 +43,7 @@ class Waits:
 
     def __init__(self) -> None:
         #: The dispatch lock, and with it everybody's bell.
-        self.lock: Final = Condition()
+        self.lock: Final = DispatchLock()
         self.watches: Final[dict[int, Watch]] = {}
         #: Who was not looked at yet; their partitions are not read.
         self.new: Final[deque[Waiter]] = deque()
@@ -246,6 +246,11 @@ class Waits:
         # Asked at every registration: it ends at the first who waits through the topic, however many wait.
         unread = [watch for watch in self.watches.values() if not watch.is_read]
         return [w for w in unread if w.followers or any(x.through_topic for found in w.waiters.values() for x in found)]
+
+    def awaited(self) -> list[int]:
+        """Return the partitions that are read because somebody waits on them, or follows a task. Takes the lock."""
+        with self.lock:
+            return [watch.partition for watch in self.watches.values() if watch.is_read and watch.wanted]
 
     def doubtful(self) -> list[Watch]:
         """Return the partitions of which an older view was seen; the lock is held."""

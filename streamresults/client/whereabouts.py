@@ -24,17 +24,22 @@ from streamresults.errors import (
 )
 from streamresults.store.descriptor import absent, mismatch, refuse
 from streamresults.store.partition_counts import homes
-from streamresults.topic.base import NO_TOPIC_ID
+from streamresults.topic.records import NO_TOPIC_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from streamresults.store.base import Descriptor, Store, View
-    from streamresults.topic.base import TopicDescription, TopicInspector
+    from streamresults.topic.base import TopicInspector
+    from streamresults.topic.records import TopicDescription
 
 _log: Final = logging.getLogger("streamresults.client")
 #: Seconds that closing waits for a question under way; its thread ends with the process all the same.
 _ENDS_WITHIN: Final = 1.0
+#: Seconds between two questions, while somebody waits on the topic, whether the brokers answer, and for each answer: a
+#: reader alone cannot tell an idle topic from brokers that are away. Shorter asks more often for the sake of an error's
+#: text, longer lets more waits end without knowing.
+_PULSE: Final = 2.0
 #: Seconds until a topic id that is another one is asked for once more.
 _CONFIRM: Final = 0.2
 #: Times in a row that brokers must say that the topic is not there. Fewer believes a broker that has just started and
@@ -56,6 +61,8 @@ class Place(NamedTuple):
     evicting: bool
     #: Why the store did not answer when it was asked for the descriptor; empty if it did.
     trouble: str = ""
+    #: Why the brokers did not answer when the place was found, so that the view had to tell; empty if they did.
+    topic_trouble: str = ""
 
 
 class Changes(Protocol):
@@ -69,6 +76,12 @@ class Changes(Protocol):
 
     def missing(self, why: TopicMissing) -> None:
         """Take note that the topic is not there; told again and again while that is so."""
+
+    def awaited(self) -> Sequence[int]:
+        """Return the partitions that are read because somebody waits on them."""
+
+    def heard(self, why_not: str) -> None:
+        """Take note that the brokers have answered, or why they have not; empty: they have."""
 
 
 class Whereabouts:
@@ -183,7 +196,12 @@ class Whereabouts:
 
     def _ask_forever(self) -> None:
         missing = 0
-        while not self._closed.wait(self._every):
+        due = time.monotonic() + self._every
+        while not self._closed.wait(min(_PULSE, self._every)):
+            if time.monotonic() < due:
+                self._feel_pulse()
+                continue
+            due = time.monotonic() + self._every
             try:
                 with self._lock:
                     self._ask_again(Deadline(ANSWER))
@@ -196,6 +214,21 @@ class Whereabouts:
                 _log.debug("which topic there is was not said: %s", exc, extra={"action": "topic_not_told"})
             except Exception:  # noqa: BLE001 -- whatever a service or a listener does, this thread goes on
                 _log.exception("looking which topic there is failed", extra={"action": "topic_look_failed"})
+
+    def _feel_pulse(self) -> None:
+        """Ask the brokers whether they are there, if somebody waits for what they would send."""
+        changes, inspector = self._changes, self._inspector
+        awaited = changes.awaited() if changes is not None and inspector is not None else ()
+        if not awaited:
+            return
+        assert changes is not None
+        assert inspector is not None
+        try:
+            inspector.ends(awaited, Deadline(_PULSE))
+        except Exception as exc:  # noqa: BLE001 -- whatever they do, this thread goes on
+            changes.heard(str(exc) or type(exc).__name__)
+        else:
+            changes.heard("")
 
     def _ask_again(self, deadline: Deadline) -> None:
         """Ask, and tell of what has changed; the lock is held."""
@@ -233,7 +266,7 @@ class Whereabouts:
                 raise
             # Without Kafka the view still answers, if it says for itself what it is a view of.
             try:
-                return self._by_view()
+                return self._by_view()._replace(topic_trouble=str(exc))
             except StoreUnavailable as other:
                 msg = f"{exc}. Nor can the view tell: {other}"
                 raise TopicUnavailable(msg) from exc

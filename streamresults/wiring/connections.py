@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from streamresults.settings import Settings
     from streamresults.store.base import Store
     from streamresults.store.parts import Parts
-    from streamresults.topic.base import Broker, TopicDescription, TopicInspector
+    from streamresults.topic.base import Broker, TopicInspector
+    from streamresults.topic.records import TopicDescription
     from streamresults.topic.refusals import Refusals
 
 _DAY_MS = 86_400_000

@@ -49,12 +49,13 @@ class Wiring(Encoding):
 
         Raises:
             ConfigurationError: ``compression`` or ``serializer`` names none, the payload store's driver is missing,
-                or keys are configured and none to sign with.
+                ``spool`` is no directory that can be used, or keys are configured and none to sign with.
         """
         from streamresults.publisher import Publisher, PublisherOptions, RetryOptions
 
         settings, broker = self.settings, self.broker()
         self._check_signing()
+        self._check_spool()
         return Publisher(
             lambda: broker.writer(settings.topic),
             self.codec(),
@@ -84,6 +85,20 @@ class Wiring(Encoding):
             packing=self._packing(),
             safe_to_retry=exception_safe_to_retry,
         )
+
+    def _check_spool(self) -> None:
+        """Refuse a spool that could keep nothing, before the outage instead of in it."""
+        if not self.settings.spool:
+            return
+        from pathlib import Path
+
+        from streamresults.disk import try_directory
+
+        try:
+            try_directory(Path(self.settings.spool))
+        except OSError as exc:
+            msg = f"spool names {self.settings.spool!r}, where nothing can be kept: {exc.strerror or exc}"
+            raise ConfigurationError(msg) from exc
 
     def _check_signing(self) -> None:
         """Refuse to publish what everybody would refuse, before the first event instead of with it."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streamresults.deadline import Deadline
 from streamresults.settings import Settings
 from streamresults.wiring import Wiring
 from tests.conftest import create_topics
@@ -112,6 +113,13 @@ def logged(process: subprocess.Popen[str], text: str) -> str:
             threading.Thread(target=process.stderr.read, daemon=True).start()
             return line
     pytest.fail(f"ended without a word of {text!r}")
+
+
+def append_garbage(cli: Cli, task_id: str) -> None:
+    """Append a record that no reader can make sense of."""
+    writer = cli.wiring.broker().writer(cli.wiring.settings.topic)
+    writer.produce(task_id.encode(), b"garbage", None)
+    assert writer.close(Deadline(PATIENCE)) == 0
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from streamresults.errors import PayloadError, RecordError, RemoteTaskError, SecurityError
 from streamresults.events.allowlist import ExceptionAllowlist
-from streamresults.events.codec import Codec, task_id_of
+from streamresults.events.codec import Codec
+from streamresults.events.envelope import task_id_of
 from streamresults.events.payloads import check_plain, default_registry
 from streamresults.events.remote_frames import Raisable
 from streamresults.events.revive import revive

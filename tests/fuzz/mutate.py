@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import fastavro
 
-from streamresults.events.codec import MAGIC, Codec, schema_fingerprint
+from streamresults.events.avro import schema_fingerprint
+from streamresults.events.codec import Codec
+from streamresults.events.envelope import MAGIC
 from streamresults.events.schema import released_versions
 
 if TYPE_CHECKING:

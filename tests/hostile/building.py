@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 
 import fastavro
 
-from streamresults.events.codec import MAGIC, schema_fingerprint
+from streamresults.events.avro import schema_fingerprint
+from streamresults.events.envelope import MAGIC
 from streamresults.events.schema import released_versions
 
 _DEFINITION: Final[Any] = released_versions()[-1].definition

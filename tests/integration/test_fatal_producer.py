@@ -18,8 +18,8 @@ import pytest
 from streamresults.deadline import Deadline
 from streamresults.errors import PublishFailed, RecordTooLarge
 from streamresults.settings import Settings
-from streamresults.topic.base import TopicSettings
 from streamresults.topic.kafka_writer import KafkaWriter
+from streamresults.topic.records import TopicSettings
 from streamresults.wiring import Wiring
 from tests.conftest import create_topics
 from tests.waiting import eventually

@@ -22,7 +22,7 @@ from streamresults.errors import PublishFailed, RecordTooLarge
 from streamresults.events.event import Event
 from streamresults.settings import Settings
 from streamresults.topic import kafka_writer
-from streamresults.topic.base import TopicSettings
+from streamresults.topic.records import TopicSettings
 from streamresults.topic.sent import send
 from streamresults.wiring import Wiring
 from tests.conftest import create_topics
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from streamresults.publisher import Publisher
     from streamresults.publisher.pending import Pending
-    from streamresults.topic.base import Record
+    from streamresults.topic.records import Record
 
 pytestmark = pytest.mark.kafka
 

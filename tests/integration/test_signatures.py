@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from streamresults.client import Client
-    from streamresults.topic.base import Record
+    from streamresults.topic.records import Record
 
 SOON = 40.0
 SECRETS = {"k1": "b7e1" * 16, "k2": "c0de" * 16, "k3": "f00d" * 16}

@@ -22,7 +22,7 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streamresults.topic.base import Record
+    from streamresults.topic.records import Record
 
 NAMES = [[b"\xff\xfe"], [b"a", b"\xff", b"b"], [b"a", b"b", b"\xc3"], [b"\xed\xa0\x80", b""]]
 SOON = 40.0

@@ -33,8 +33,10 @@ async def until(predicate: Callable[[], object]) -> None:
     await asyncio.to_thread(eventually, predicate, SOON)
 
 
-async def asleep(desk: Desk, task: str = "t") -> None:
-    await asyncio.to_thread(desk.in_phase, Phase.ASLEEP, task)
+async def asleep(desk: Desk, *tasks: str) -> None:
+    """Return once the waits of these tasks sleep; of the task ``t`` when none is named."""
+    for task in tasks or ("t",):
+        await asyncio.to_thread(desk.in_phase, Phase.ASLEEP, task)
 
 
 def nobody_waits(desk: Desk) -> bool:
@@ -46,6 +48,11 @@ def nobody_waits(desk: Desk) -> bool:
 def nothing_stands(face: AsyncClient) -> bool:
     loops = face._loops._loops.values()
     return not any(loop._standing or loop._told for loop in loops) and not face._questions._asked
+
+
+def nothing_left(desk: Desk, face: AsyncClient) -> bool:
+    """Tell whether nothing of any wait is left, in the engine or on a loop."""
+    return nobody_waits(desk) and nothing_stands(face)
 
 
 def matched(client: Client) -> int:

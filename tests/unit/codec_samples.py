@@ -13,7 +13,9 @@ import pytest
 from streamresults.errors import (
     RecordError,
 )
-from streamresults.events.codec import MAGIC, Codec, schema_fingerprint
+from streamresults.events.avro import schema_fingerprint
+from streamresults.events.codec import Codec
+from streamresults.events.envelope import MAGIC
 from streamresults.events.event import (
     Event,
     Prefix,

@@ -93,6 +93,10 @@ class Desk:
         value = None if state is None else self.codec.encode(Event(task_id=task, state=state))
         return self.append(task.encode(), value)
 
+    def append_event(self, event: Event) -> int:
+        """Append an event that a publisher made; return its offset."""
+        return self.append(event.task_id.encode(), self.codec.encode(event))
+
     def append(self, key: bytes, value: bytes | None) -> int:
         offsets: list[int] = []
         self.writer.produce(key, value, lambda answer: offsets.append(answer.offset))

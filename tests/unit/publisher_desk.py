@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from streamresults.settings import Settings
 from streamresults.store.memory import MemoryStore
-from streamresults.topic.base import RECORD_BYTES
 from streamresults.topic.memory import MemoryBroker
+from streamresults.topic.records import RECORD_BYTES
 from streamresults.wiring import Wiring
 from tests.conftest import create_topics
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: What the machinery is told of; no caller calls it.
-TOLD = {"after_fork", "grown", "recreated", "missing"}
+TOLD = {"after_fork", "awaited", "grown", "heard", "missing", "recreated"}
 
 
 def _public(face: type) -> set[str]:

@@ -68,7 +68,7 @@ def test_all_deadlines_of_a_loop_share_one_timer(desk: Desk) -> None:
 
         async def wait(number: int) -> None:
             with pytest.raises(WaitTimeout):
-                await face.wait("t", 0.2 + number / 100)
+                await face.wait("t", 0.2 + number / 10)
             ended.append(number)
 
         short = [asyncio.create_task(wait(number)) for number in reversed(range(5))]

@@ -22,7 +22,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamresults.errors import ConfigurationError, SecurityError, TopicUnavailable, WaitTimeout
-from streamresults.events.allowlist import Decision, ExceptionAllowlist
+from streamresults.events.allowlist import ExceptionAllowlist
+from streamresults.events.decisions import Decision
 
 
 class Listed(Exception):

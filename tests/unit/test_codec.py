@@ -20,7 +20,9 @@ from hypothesis import given, settings
 from streamresults.errors import (
     MalformedRecord,
 )
-from streamresults.events.codec import MAGIC, Codec, fingerprint_of, schema_fingerprint
+from streamresults.events.avro import schema_fingerprint
+from streamresults.events.codec import Codec
+from streamresults.events.envelope import MAGIC, fingerprint_of
 from streamresults.events.event import (
     Event,
     ExceptionNode,

@@ -234,7 +234,7 @@ def test_what_arrived_while_redis_was_away_is_folded_afterwards(bench: Bench) ->
     bench.publish("a", "b")
     thread = threading.Thread(target=bench.steps)
     thread.start()
-    while not bench.compactor._held:
+    while not bench.compactor._pause.held:
         pass
     bench.publish("c")
     bench.store.outage()

@@ -7,16 +7,18 @@ a reader that loses its place, a slow consumer; closing; several homes; attempts
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from streamresults.aio import AsyncClient
 from streamresults.client.history import Header, spans
 from streamresults.errors import ClientClosed, WaitTimeout
 from streamresults.store.coverage import Coverage
-from streamresults.topic.base import Polled
+from streamresults.topic.records import Polled
 from tests.unit.desk import SOON, Desk, desks
 from tests.waiting import eventually
 
@@ -117,10 +119,33 @@ def test_a_task_that_does_not_end_ends_with_the_deadline(desk: Desk) -> None:
     desk.publish("t", "STARTED")
     states: list[str] = []
     began = time.monotonic()
-    with pytest.raises(WaitTimeout, match=r"not ended after 0\.2 s"):
+    with pytest.raises(
+        WaitTimeout, match=r"not ended after 0\.2 s; it is STARTED \(partition 0; view: .*topic: "
+    ) as late:
         states.extend(event.state for event in desk.client.events("t", 0.2))
 
     assert 0.2 <= time.monotonic() - began < 2
+    assert (["STARTED"], "STARTED") == (states, late.value.state)
+
+
+async def _of_never(desk: Desk) -> None:
+    async for _ in AsyncClient(desk.client).events("never", 0.05):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "follow",
+    [lambda desk: list(desk.client.events("never", 0.05)), lambda desk: asyncio.run(_of_never(desk))],
+    ids=["events", "async for"],
+)
+def test_a_task_of_which_nothing_was_seen_is_unknown_to_its_error(desk: Desk, follow: Callable[[Desk], object]) -> None:
+    """As to that of a wait."""
+    with pytest.raises(
+        WaitTimeout, match=r"no event of it was seen \(partition 0; view: not looked at yet; topic"
+    ) as late:
+        follow(desk)
+
+    assert late.value.state == "UNKNOWN"
 
 
 @pytest.mark.parametrize("folded", [True, False])

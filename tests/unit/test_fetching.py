@@ -16,10 +16,9 @@ import pytest
 from streamresults.client.fetching import Fetcher
 from streamresults.deadline import Deadline
 from streamresults.errors import ClientClosed, TopicUnavailable
-from streamresults.events.fold import NEVER, Best, event_summary
-from streamresults.events.states import RANK_READY, RANK_SUCCESS
-from streamresults.store.value import pack_entry
+from streamresults.events.states import RANK_READY
 from tests.unit.desk import SOON, Desk, desks
+from tests.unit.set_desk import fold_without_value
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -33,11 +32,6 @@ def desk() -> Iterator[Desk]:
     opening = desks()
     yield next(opening)()
     next(opening, None)
-
-
-def fold_without_value(desk: Desk, task: str, offset: int, rank: int = RANK_SUCCESS) -> None:
-    """Fold an end of which the view holds the header alone."""
-    desk._apply(offset + 1, [(task, pack_entry(event_summary(Best(rank, offset, 0, NEVER, None))))])
 
 
 class Counted:

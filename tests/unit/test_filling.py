@@ -7,7 +7,7 @@ import pytest
 from streamresults.cli.coverage import PartitionLag
 from streamresults.cli.filling import FillWatch
 from streamresults.store.coverage import Coverage
-from streamresults.topic.base import Watermarks
+from streamresults.topic.records import Watermarks
 
 GENERATION = b"generat1"
 

@@ -14,7 +14,7 @@ import pytest
 
 from streamresults.client.result import Result
 from tests.unit.desk import SOON, Desk, desks
-from tests.unit.test_result_set import Joins
+from tests.unit.set_desk import Joins
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def test_a_retried_member_keeps_its_place(desk: Desk) -> None:
     end(desk, "a", 0)
     desk.fold()
 
-    assert ["a", "b", "c"] == desk.client.group("g", "cba").join(SOON)
+    assert ["a", "b", "c"] == desk.client.group("g", list("cba")).join(SOON)
 
 
 def test_a_replaced_member_leaves_its_place_to_its_successor(desk: Desk) -> None:

@@ -22,7 +22,7 @@ from streamresults.errors import (
     TrailingBytes,
     TruncatedRecord,
 )
-from streamresults.events.codec import MAGIC, check_key, fingerprint_of, task_id_of
+from streamresults.events.envelope import MAGIC, check_key, fingerprint_of, task_id_of
 from streamresults.events.event import (
     TASK_ID_MAX_BYTES,
     Event,

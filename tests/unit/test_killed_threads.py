@@ -35,7 +35,8 @@ def desk() -> Iterator[Desk]:
     next(opening, None)
 
 
-def _kill(desk: Desk, name: str) -> None:
+def kill(desk: Desk, name: str) -> None:
+    """Have a thread of the engine end wherever it is."""
     thread = desk.engine.threads._threads[name]
     assert thread.ident is not None
     assert 1 == ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
@@ -53,7 +54,7 @@ def test_waits_through_the_topic_outlive_a_killed_thread(
     waits = [desk.wait(f"t{number}") for number in range(20)]
     for number in range(20):
         desk.in_phase(Phase.ASLEEP, f"t{number}")
-    _kill(desk, name)
+    kill(desk, name)
     with desk.engine.waits.lock:
         desk.engine.waits.lock.notify_all()  # whoever sleeps meets its end now
     later = desk.wait("later", via="topic")
@@ -72,7 +73,7 @@ def test_waits_through_the_view_outlive_a_killed_listener(desk: Desk, caplog: py
     wait = desk.wait(via="view")
     desk.in_phase(Phase.ASLEEP)
     eventually(lambda: "listener" in desk.engine.threads._threads, SOON)
-    _kill(desk, "listener")
+    kill(desk, "listener")
     eventually(lambda: _died(caplog), SOON, "it was killed")
     desk.publish("t", "SUCCESS")
     desk.fold()

@@ -18,9 +18,9 @@ from streamresults.aio import AsyncClient
 from streamresults.client import late_values
 from streamresults.deadline import ANSWER
 from streamresults.errors import ClientClosed, RecordGone, TopicRecreated, TopicUnavailable, WaitTimeout
+from streamresults.events.states import RANK_READY
 from tests.unit.desk import SOON, Desk, desks
-from tests.unit.test_fetching import fold_without_value
-from tests.unit.test_result_set import Joins, succeed
+from tests.unit.set_desk import Joins, fold_without_value, succeed
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -217,3 +217,20 @@ def test_attempts_become_longer_while_nothing_comes(desk: Desk) -> None:
     eventually(lambda: len(granted) == 4, SOON)
 
     assert [late_values._ATTEMPT * factor for factor in (1, 2, 4)] + [ANSWER] == granted
+
+
+def test_an_end_whose_record_is_not_to_be_had_is_no_success_and_hides_none(desk: Desk, outage: Outage) -> None:
+    """Its rank says that much: where one look has to do, it is passed over, and is a failure to who looks for one."""
+    succeed(desk, "ok")
+    desk.fold()
+    failed = desk.publish("failed", "FAILURE")
+    fold_without_value(desk, "failed", failed, rank=RANK_READY)
+    found = desk.client.results(["failed", "ok"])
+
+    assert outage.away
+    assert "ok" == found.any(0).task_id
+    first = found.first_exception(0)
+    assert first is not None
+    assert "failed" == first.task_id
+    with pytest.raises(TopicUnavailable, match="the brokers are away"):
+        desk.client.results(["failed"]).any(0)

@@ -11,8 +11,8 @@ from streamresults.deadline import Deadline
 from streamresults.errors import ConfigurationError, TopicMissing, TopicUnavailable
 from streamresults.settings import Settings
 from streamresults.store.memory import MemoryStore
-from streamresults.topic.base import TopicSettings
 from streamresults.topic.memory import MemoryBroker
+from streamresults.topic.records import TopicSettings
 from streamresults.wiring import Wiring
 from tests.conftest import create_topics
 

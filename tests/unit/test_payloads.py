@@ -4,91 +4,28 @@ Payloads. We test these aspects.
 * plain values look plain on the wire, in both formats
 * everything that is encoded comes back equal and of the same type
 * what has no form is refused with the path to it
-* hostile bytes give PayloadNotDecodable and nothing else
-* content types are checked before any byte is looked at
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import enum
 import json
 import math
-import sys
 import threading
-import zoneinfo
-from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
-from decimal import Decimal
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamresults.errors import ConfigurationError, ContentTypeRefused, PayloadNotDecodable, PayloadNotEncodable
-from streamresults.events.forms import DEPTH_MAX, raw_depth
-from streamresults.events.json_serializer import JsonSerializer
-from streamresults.events.msgpack_serializer import MsgpackSerializer
-from streamresults.events.payloads import Serializer, SerializerRegistry, default_registry
+from streamresults.errors import PayloadNotEncodable
+from tests.unit.payload_values import BERLIN, JSON, MSGPACK, TEXTS, VALUES, both, facts
 
-JSON = JsonSerializer()
-MSGPACK = MsgpackSerializer()
-both = pytest.mark.parametrize("serializer", [JSON, MSGPACK], ids=lambda serializer: serializer.name)
-
-
-def is_hashable(value: Any) -> bool:
-    """Tell whether a value can be a key."""
-    try:
-        hash(value)
-    except (TypeError, OverflowError):
-        return False
-    return True
-
-
-def facts(value: Any) -> Any:
-    """Describe a value so that equal descriptions mean equal values of equal types, NaN and -0.0 included."""
-    if type(value) in (list, tuple):
-        return type(value), [facts(item) for item in value]
-    if type(value) in (set, frozenset):
-        return type(value), sorted(map(repr, map(facts, value)))
-    if type(value) is dict:
-        return dict, [(facts(key), facts(item)) for key, item in value.items()]
-    if type(value) in (datetime, time):
-        return type(value), value.isoformat(), str(value.tzinfo), value.fold
-    return type(value), repr(value)
-
-
-BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
-ZONES = st.sampled_from([None, UTC, BERLIN, zoneinfo.ZoneInfo("America/New_York"), timezone(timedelta(minutes=-91))])
-FOLDS = st.sampled_from([0, 1])
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.integers(-(2**70), 2**70), st.floats(), TEXTS, st.binary(max_size=8),
-    st.decimals(), st.uuids(), st.dates(), st.timedeltas(),
-    st.builds(lambda at, zone, fold: at.replace(tzinfo=zone, fold=fold), st.datetimes(), ZONES, FOLDS),
-    st.builds(lambda at, zone, fold: at.replace(tzinfo=zone, fold=fold), st.times(), ZONES, FOLDS),
-)  # fmt: skip
-#: A signaling NaN cannot be hashed, nor can an aware time at either end of the calendar.
-HASHABLES = st.recursive(
-    LEAVES.filter(is_hashable), lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=3), max_leaves=3
-)
-MARKED = st.sampled_from(["$sr:", "$sr:uuid", "$sr:tuple", "$sr:map", "$sr", "x"])
-VALUES = st.recursive(
-    LEAVES | MARKED,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.lists(inner, max_size=4).map(tuple),
-        st.dictionaries(TEXTS, inner, max_size=4),
-        st.dictionaries(MARKED, inner, max_size=3),
-        st.dictionaries(HASHABLES, inner, max_size=3),
-        st.sets(HASHABLES, max_size=3),
-        st.frozensets(HASHABLES, max_size=3),
-    ),
-    max_leaves=12,
-)
+if TYPE_CHECKING:
+    from streamresults.events.payloads import Serializer
 
 
 class Named(NamedTuple):
@@ -248,210 +185,3 @@ def test_the_caller_names_the_value_in_paths() -> None:
     """Not everything encoded is a result."""
     with pytest.raises(PayloadNotEncodable, match=r"^kwargs\['a'\]: object cannot be encoded as msgpack; "):
         MSGPACK.encode({"a": object()}, path="kwargs")
-
-
-def nested(levels: int) -> Any:
-    """Return a list in a list, so many levels deep."""
-    value: Any = []
-    for _ in range(levels - 1):
-        value = [value]
-    return value
-
-
-@both
-def test_a_hundred_levels_of_any_container_travel_and_one_more_does_not(serializer: Serializer) -> None:
-    """The limit is exact, and what is within it is decoded as well."""
-    maps: Any = Decimal(1)
-    for _ in range(DEPTH_MAX):
-        maps = {1: (maps)} if serializer is JSON else {None: maps}
-
-    assert facts(maps) == facts(serializer.decode(serializer.encode(maps)))
-    assert nested(DEPTH_MAX) == serializer.decode(serializer.encode(nested(DEPTH_MAX)))
-    with pytest.raises(PayloadNotEncodable, match="nested deeper than 100 levels"):
-        serializer.encode(nested(DEPTH_MAX + 1))
-
-
-@both
-def test_a_cycle_is_refused_and_a_shared_value_is_not(serializer: Serializer) -> None:
-    """Only a value inside of itself has no end."""
-    shared = [1]
-    cycle: dict[str, Any] = {"a": []}
-    cycle["a"].append(cycle)
-
-    assert [shared, shared] == serializer.decode(serializer.encode([shared, shared]))
-    with pytest.raises(PayloadNotEncodable, match=r"^result\['a'\]\[0\]: dict contains itself"):
-        serializer.encode(cycle)
-
-
-@both
-def test_a_stack_nearly_used_up_gives_our_own_errors(serializer: Serializer) -> None:
-    """A RecursionError never leaves a serializer."""
-    value = nested(DEPTH_MAX)
-    data = serializer.encode(value)
-    seen: set[str] = set()
-
-    def descend() -> None:
-        try:
-            descend()
-        except RecursionError:
-            seen.add("bottom")
-        else:
-            try:
-                serializer.encode(value)
-                serializer.decode(data)
-            except (PayloadNotEncodable, PayloadNotDecodable) as exc:
-                seen.add(type(exc).__name__)
-
-    descend()
-
-    assert "bottom" in seen
-    assert {"PayloadNotEncodable"} <= seen or {"PayloadNotDecodable"} <= seen
-
-
-BROKEN_FORMS = [
-    {"$sr:nonsense": 1}, {"$sr:nonsense": [1]}, {"$sr:uuid": 1}, {"$sr:uuid": "x"}, {"$sr:bytes": "?"}, {"$sr:int": 1},
-    {"$sr:tuple": 1}, {"$sr:tuple": {"a": 1}}, {"$sr:set": [[]]}, {"$sr:map": [1]}, {"$sr:map": [[1]]},
-    {"$sr:map": [[[], 1]]}, {"$sr:map": ["ab"]}, {"$sr:uuid": "x", "a": 1}, {"a": 1, "$sr:set": []},
-    {"$sr:datetime": {}}, {"$sr:datetime": {"at": "x"}}, {"$sr:datetime": []}, {"$sr:timedelta": [1, 2]},
-    {"$sr:timedelta": [10**18, 0, 0]}, {"$sr:datetime": {"at": "2024-01-01", "fold": 7}}, {"$sr:decimal": "one"},
-    {"$sr:datetime": {"at": "2024-01-01", "zone": []}}, {"$sr:float": "x"}, {"$sr:date": 5}, {"$sr:time": None},
-]  # fmt: skip
-
-
-@both
-@pytest.mark.parametrize("form", BROKEN_FORMS, ids=json.dumps)
-def test_a_broken_form_is_not_decodable(serializer: Serializer, form: dict[str, Any]) -> None:
-    """Whatever a form holds, only one error comes out."""
-    data = json.dumps(form).encode() if serializer is JSON else msgspec.msgpack.encode(form)
-
-    with pytest.raises(PayloadNotDecodable):
-        serializer.decode(data)
-
-
-DEEP = raw_depth(DEPTH_MAX) + 1
-HOSTILE = [
-    (JSON, b""), (JSON, b"{"), (JSON, b"\xff"), (JSON, b'"\\ud800"'), (JSON, b"1e999"), (JSON, b"1" * 5000),
-    (JSON, b"NaN"), (JSON, b"1 2"), (JSON, b"[" * 10**6), (JSON, b'{"a":' * 10**5), (JSON, b"[" * DEEP + b"]" * DEEP),
-    (JSON, b'["[",' * DEEP + b"1" + b',"]"]' * DEEP), (JSON, b'["]\\"]",' * DEEP + b"1" + b"]" * DEEP),
-    (JSON, b'["\\\\",' * DEEP + b"1" + b"]" * DEEP), (JSON, b"[" * DEEP + b'{"$sr:tuple":[]}' + b"]" * DEEP),
-    (JSON, b"\x80\x04cos\nsystem\n"),
-    (MSGPACK, b""), (MSGPACK, b"\xc1"), (MSGPACK, b"\x01\x01"), (MSGPACK, b"\xa1\xff"), (MSGPACK, b"\x91" * 10**6),
-    (MSGPACK, b"\xdd\xff\xff\xff\xff"), (MSGPACK, b"\xdf\xff\xff\xff\xff"), (MSGPACK, b"\xc6\xff\xff\xff\xff"),
-    (MSGPACK, b"\xd4\x05\x00"), (MSGPACK, b"\x81\x80\x01"), (MSGPACK, b"\x91" * DEEP + b"\x01"),
-    (MSGPACK, b"\x81\xa1a" * DEEP + b"\x01"), (MSGPACK, b"\x81" + b"\x91" * DEEP + b"\x01\x01"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("serializer", "data"), HOSTILE)
-def test_hostile_bytes_are_not_decodable(serializer: Serializer, data: bytes) -> None:
-    """Neither depth, nor a length that lies, nor another format's bytes give any other error."""
-    with pytest.raises(PayloadNotDecodable):
-        serializer.decode(data)
-
-
-@both
-@settings(deadline=None)
-@given(data=st.binary(max_size=64) | VALUES.map(MSGPACK.encode).map(lambda data: data[:-1]))
-def test_any_bytes_are_a_value_or_not_decodable(serializer: Serializer, data: bytes) -> None:
-    """A fuzzer finds no third way."""
-    with contextlib.suppress(PayloadNotDecodable):
-        serializer.decode(data)
-
-
-def test_wide_values_are_not_taken_for_deep_ones() -> None:
-    """Brackets in strings and many short lists are not depth."""
-    wide = [[{"a[[[{{{": ["]\\", '"[']}]] * 500
-
-    assert wide == JSON.decode(JSON.encode(wide))
-    assert wide == MSGPACK.decode(MSGPACK.encode(wide))
-
-
-def test_a_mark_that_another_writer_escaped_is_a_mark() -> None:
-    """JSON escapes are orthography: they do not smuggle a form past the check, nor hide one."""
-    actual = JSON.decode(b'{"\\u0024sr:tuple":[1]}')
-
-    assert (1,) == actual
-
-
-class Recorder:
-    """A serializer that remembers whether it was asked to decode, and fails."""
-
-    name = "recorder"
-    content_type = "application/x-recorder"
-
-    def __init__(self) -> None:
-        self.decoded = 0
-
-    def encode(self, value: object, *, path: str = "result") -> bytes:
-        """Fail."""
-        raise NotImplementedError(path, value)
-
-    def decode(self, data: bytes) -> object:
-        """Count, and fail."""
-        self.decoded += 1
-        raise ZeroDivisionError(data)
-
-
-@pytest.mark.parametrize("content_type", ["application/x-recorder", "application/x-python-serialize", "", "Text/x"])
-def test_a_content_type_off_the_accept_list_is_refused_unseen(content_type: str) -> None:
-    """The accept list comes before any decoding."""
-    recorder = Recorder()
-    registry = SerializerRegistry((JSON, recorder))
-
-    with pytest.raises(ContentTypeRefused) as caught:
-        registry.decode(content_type, b"1", accept=frozenset({"application/json"}))
-
-    assert 0 == recorder.decoded
-    assert content_type == caught.value.content_type
-
-
-def test_an_unknown_content_type_is_refused_even_if_accepted() -> None:
-    """Accepting a type does not make anybody able to read it."""
-    with pytest.raises(ContentTypeRefused):
-        default_registry().decode(
-            "application/x-python-serialize", b"1", accept=frozenset({"application/x-python-serialize"})
-        )
-    with pytest.raises(ContentTypeRefused):
-        default_registry().decode("application/x-python-serialize", b"1")
-
-
-def test_a_foreign_serializer_s_error_is_named_ours() -> None:
-    """One bad payload is one PayloadNotDecodable, whoever decodes it."""
-    with pytest.raises(PayloadNotDecodable, match="ZeroDivisionError"):
-        SerializerRegistry((Recorder(),)).decode("application/x-recorder", b"1")
-
-
-def test_pickle_bytes_labelled_json_are_never_unpickled() -> None:
-    """A label does not choose another decoder."""
-    before = set(sys.modules)
-
-    with pytest.raises(PayloadNotDecodable):
-        default_registry().decode("application/json", b"cthis\nFooBar\n.")
-    assert before == set(sys.modules)
-
-
-def test_a_registry_resolves_names_into_an_accept_list() -> None:
-    """Settings may say json or application/json."""
-    registry = default_registry()
-
-    actual = registry.content_types(["json", "application/x-msgpack"])
-
-    assert {"application/json", "application/x-msgpack"} == actual
-    assert registry.by_name("json") is registry.by_content_type("application/json")
-    with pytest.raises(ConfigurationError, match="'yaml'; registered: json, msgpack"):
-        registry.content_types(["yaml"])
-
-
-def test_no_serializer_replaces_another() -> None:
-    """A plugin cannot take over a name or a content type, and two registries share nothing."""
-    registry = default_registry()
-    taken = Recorder()
-    taken.content_type = JSON.content_type
-
-    with pytest.raises(ConfigurationError):
-        registry.register(JsonSerializer())
-    with pytest.raises(ConfigurationError):
-        registry.register(taken)
-    registry.register(Recorder())
-    with pytest.raises(ConfigurationError):
-        default_registry().by_name("recorder")

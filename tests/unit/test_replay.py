@@ -18,8 +18,8 @@ from streamresults.deadline import Deadline
 from streamresults.errors import ConfigurationError, TopicUnavailable
 from streamresults.events.fold import NEVER, NONE, Best, Summary
 from streamresults.replay.bounds import ACCEPTED, offsets_of, parse_bound, parse_range, partitions_of
+from streamresults.replay.comparing import Found, Outcome, outcome_of
 from streamresults.replay.scan import Progress, scan
-from streamresults.replay.verify import _Found, _Outcome, _outcome
 from streamresults.store.base import Mark
 from streamresults.topic.memory import MemoryBroker
 
@@ -312,38 +312,38 @@ def _summary(best: Best | None, last: int, floor: int = NONE, keep: int = NEVER)
 @pytest.mark.parametrize(
     ("expected", "stored", "outcome"),
     [
-        (_summary(_best(12), 14), _summary(_best(12), 14), _Outcome.MATCHED),
-        (_summary(_best(12), 14), _summary(_best(12, value=b"w"), 14), _Outcome.DIFFERING),
-        (_summary(_best(12), 14), _summary(_best(12, rank=4), 14), _Outcome.DIFFERING),
-        (_summary(_best(12), 14), _summary(_best(13), 14), _Outcome.DIFFERING),
-        (_summary(_best(12), 14), _summary(_best(12), 13), _Outcome.DIFFERING),
-        (_summary(_best(12), 14), None, _Outcome.MISSING),
-        (_summary(_best(12, expires=NOW), 14), None, _Outcome.EXPIRED),
-        (_summary(None, 14, floor=14, keep=NOW), None, _Outcome.EXPIRED),
-        (_summary(None, 14, floor=14), None, _Outcome.MISSING),
-        (_summary(None, 14, floor=14), _summary(None, 14, floor=14), _Outcome.MATCHED),
-        (_summary(None, 14, floor=14), _summary(_best(12), 14, floor=14), _Outcome.DIFFERING),
-        (_summary(_best(12), 14), _summary(None, 14, floor=14), _Outcome.DIFFERING),
-        (_summary(_best(12), 14), _summary(_best(9, rank=4), 14), _Outcome.OLDER),
-        (_summary(_best(12), 14), _summary(_best(9, rank=2), 14), _Outcome.DIFFERING),
-        (_summary(_best(14), 14, floor=11), _summary(_best(9, rank=4), 14), _Outcome.DIFFERING),
+        (_summary(_best(12), 14), _summary(_best(12), 14), Outcome.MATCHED),
+        (_summary(_best(12), 14), _summary(_best(12, value=b"w"), 14), Outcome.DIFFERING),
+        (_summary(_best(12), 14), _summary(_best(12, rank=4), 14), Outcome.DIFFERING),
+        (_summary(_best(12), 14), _summary(_best(13), 14), Outcome.DIFFERING),
+        (_summary(_best(12), 14), _summary(_best(12), 13), Outcome.DIFFERING),
+        (_summary(_best(12), 14), None, Outcome.MISSING),
+        (_summary(_best(12, expires=NOW), 14), None, Outcome.EXPIRED),
+        (_summary(None, 14, floor=14, keep=NOW), None, Outcome.EXPIRED),
+        (_summary(None, 14, floor=14), None, Outcome.MISSING),
+        (_summary(None, 14, floor=14), _summary(None, 14, floor=14), Outcome.MATCHED),
+        (_summary(None, 14, floor=14), _summary(_best(12), 14, floor=14), Outcome.DIFFERING),
+        (_summary(_best(12), 14), _summary(None, 14, floor=14), Outcome.DIFFERING),
+        (_summary(_best(12), 14), _summary(_best(9, rank=4), 14), Outcome.OLDER),
+        (_summary(_best(12), 14), _summary(_best(9, rank=2), 14), Outcome.DIFFERING),
+        (_summary(_best(14), 14, floor=11), _summary(_best(9, rank=4), 14), Outcome.DIFFERING),
     ],
 )
-def test_what_a_comparison_says(expected: Summary, stored: Summary | None, outcome: _Outcome) -> None:
+def test_what_a_comparison_says(expected: Summary, stored: Summary | None, outcome: Outcome) -> None:
     """Every kind of agreement and disagreement, where the log was folded from offset 10 on."""
-    assert outcome is _outcome(expected, _Found(stored, inline=True, mark=None, now_ms=NOW), 10)
+    assert outcome is outcome_of(expected, Found(stored, inline=True, mark=None, now_ms=NOW), 10)
 
 
 def test_a_value_left_in_the_log_is_compared_by_place() -> None:
     """Where the view keeps the header alone, the bytes are nobody's difference."""
-    found = _Found(_summary(_best(12, value=None), 12), inline=False, mark=None, now_ms=NOW)
+    found = Found(_summary(_best(12, value=None), 12), inline=False, mark=None, now_ms=NOW)
 
-    assert _Outcome.MATCHED is _outcome(_summary(_best(12), 12), found, 10)
+    assert Outcome.MATCHED is outcome_of(_summary(_best(12), 12), found, 10)
 
 
 def test_a_former_dead_letter_is_skipped() -> None:
     """A record that can be read now, and could not be when it was folded, is not the view's fault; others are."""
-    found = _Found(None, inline=False, mark=MARK, now_ms=NOW)
+    found = Found(None, inline=False, mark=MARK, now_ms=NOW)
 
-    assert _Outcome.DEAD_LETTERED is _outcome(_summary(_best(12), 14), found, 10)
-    assert _Outcome.MISSING is _outcome(_summary(_best(13), 14), found, 10)
+    assert Outcome.DEAD_LETTERED is outcome_of(_summary(_best(12), 14), found, 10)
+    assert Outcome.MISSING is outcome_of(_summary(_best(13), 14), found, 10)

@@ -2,26 +2,22 @@
 Many tasks as one thing.
 
 We test these aspects: members; counting and joining in one round trip; order, nesting, duplicates and the empty set;
-what ends first; failures and broken members; one deadline; groups that are saved, restored and deleted.
+failures and broken members; one deadline.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from streamresults.client.result_group import ResultGroup
 from streamresults.client.waiter import Phase
 from streamresults.errors import (
     ClientClosed,
     ContentTypeRefused,
     DeadLettered,
-    MalformedRecord,
     TopicUnavailable,
-    UnknownTask,
     WaitRefused,
     WaitTimeout,
 )
@@ -30,10 +26,10 @@ from streamresults.events.running import begin_task, end_task
 from streamresults.events.states import RANK_READY
 from streamresults.store.base import Mark
 from tests.unit.desk import SOON, Desk, desks
-from tests.unit.test_fetching import fold_without_value
+from tests.unit.set_desk import Joins, Looks, fail, fold_without_value, succeed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -42,58 +38,6 @@ def desk() -> Iterator[Desk]:
     opening = desks()
     yield next(opening)()
     next(opening, None)
-
-
-def succeed(desk: Desk, *tasks: str) -> None:
-    """Have tasks end with their own ids as results."""
-    with desk.wiring.publisher() as publisher:
-        for task in tasks:
-            publisher.succeeded(task, task.upper())
-
-
-def fail(desk: Desk, *tasks: str) -> None:
-    """Have tasks end with ValueErrors."""
-    with desk.wiring.publisher() as publisher:
-        for task in tasks:
-            publisher.failed_with(task, ValueError(task))
-
-
-class Looks:
-    """Counts what the view is asked for."""
-
-    def __init__(self, desk: Desk) -> None:
-        self.sizes: list[int] = []
-        look = desk.view.look
-
-        def counted(wanted: Any, interest: Any = None) -> Any:
-            self.sizes.append(sum(map(len, wanted.values())))
-            return look(wanted, interest)
-
-        desk.view.look = counted  # type: ignore[method-assign]
-
-
-class Joins:
-    """Joins in a thread of its own."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._found: list[Any] = []
-        self._error: Exception | None = None
-        self._call = call
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._found.append(self._call())
-        except Exception as exc:  # noqa: BLE001 -- raised where the test asks
-            self._error = exc
-
-    def result(self) -> Any:
-        self._thread.join(SOON)
-        assert not self._thread.is_alive(), "it does not end"
-        if self._error is not None:
-            raise self._error
-        return self._found[0]
 
 
 # -- members --------------------------------------------------------------------------------------------------------
@@ -212,7 +156,7 @@ def test_large_values_of_a_join_are_read_together(desk: Desk) -> None:
 
     desk.client._fetcher._open_reader = open_reader  # type: ignore[misc]
 
-    assert [None] * 3 == desk.client.results("abc").join(SOON)
+    assert [None] * 3 == desk.client.results(list("abc")).join(SOON)
     assert [1] == opened
 
 
@@ -301,103 +245,3 @@ def test_a_running_task_may_not_join(desk: Desk) -> None:
         assert ["A"] == desk.client.results(["a"]).join(0)
     finally:
         end_task(token)
-
-
-# -- what ends first ------------------------------------------------------------------------------------------------
-
-
-def test_tasks_are_given_as_they_end(desk: Desk) -> None:
-    """Each once; what it says needs no further look."""
-    desk.fold()
-    order: list[str] = []
-
-    def take() -> None:
-        order.extend(f"{one.task_id} {one.state}" for one in desk.client.results(["a", "b", "a"]).as_completed(SOON))
-
-    joins = Joins(take)
-    desk.in_phase(Phase.ASLEEP, "a")
-    desk.in_phase(Phase.ASLEEP, "b")
-    for task in "ba":
-        succeed(desk, task)
-    joins.result()
-
-    assert ["b SUCCESS", "a SUCCESS"] == order
-
-
-def test_the_first_of_some_is_enough(desk: Desk) -> None:
-    """However it ended, or only a success, or only a failure; the other waits are given up."""
-    fail(desk, "f")
-    succeed(desk, "s")
-    desk.fold()
-    found = desk.client.results(["f", "w", "s"])
-
-    assert "f" == desk.client.results(["w", "f"]).first(SOON).task_id
-    assert "s" == found.any(SOON).task_id
-    assert "f" == found.first_exception(SOON).task_id  # type: ignore[union-attr]
-    assert desk.client.results(["s"]).first_exception(SOON) is None
-    with pytest.raises(ValueError, match="f"):
-        desk.client.results(["f"]).any(SOON)
-    assert [] == desk.engine.waits.everybody()
-
-
-# -- groups ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_saved_group_is_restored_anywhere(desk: Desk) -> None:
-    """In its order, with nested ones and an empty one; a later save replaces it."""
-    client = desk.client
-    succeed(desk, "b", "a")
-    group = client.group("g", ["b", client.group("inner", ["a", "b"]), client.results(["a"]), client.group("empty")])
-    position = group.save()
-    desk.fold()
-    client.lookup(group.key, at_least=position)
-    restored = client.restore_group("g")
-
-    assert ["B", ["A", "B"], ["A"], []] == restored.join(SOON)
-    assert ["g", "inner", "g.2", "empty"] == [
-        restored.group_id,
-        *(member.group_id for member in restored if isinstance(member, ResultGroup)),
-    ]
-    client.group("g", ["a"]).save()
-    desk.fold()
-    assert ["A"] == client.restore_group("g").join(SOON)
-
-
-def test_a_deleted_group_is_unknown_and_its_tasks_stay(desk: Desk) -> None:
-    """Its tombstone is its own."""
-    succeed(desk, "a")
-    group = desk.client.group("g", ["a"])
-    group.save()
-    desk.fold()
-    group.delete()
-    desk.fold()
-
-    with pytest.raises(UnknownTask, match="no group 'g' is saved"):
-        desk.client.restore_group("g")
-    assert ["A"] == group.join(SOON)
-
-
-def test_a_group_inside_itself_is_refused(desk: Desk) -> None:
-    """Nobody could join it."""
-    desk.client.group("g", [desk.client.group("h")]).save()
-    desk.client.group("h", [desk.client.group("g")]).save()
-    desk.client.group("g", ["group:h"]).save()
-    desk.fold()
-    with pytest.raises(MalformedRecord, match="a member of itself"):
-        desk.client.restore_group("g")
-
-
-@pytest.mark.parametrize("bad", ["", None, 7, "x" * 1020])
-def test_what_is_no_group_id_is_refused_at_the_call(desk: Desk, bad: Any) -> None:
-    """As for tasks."""
-    with pytest.raises(ValueError, match="a task id is a string of 1 to 1024 bytes"):
-        desk.client.group(bad)
-
-
-def test_forgetting_a_set_forgets_its_tasks(desk: Desk) -> None:
-    """All of them, also in nested sets."""
-    succeed(desk, "a", "b")
-    desk.client.results(["a", desk.client.results(["b"])]).forget()
-    desk.fold()
-
-    assert ["UNKNOWN", "UNKNOWN"] == [result.state for result in desk.client.lookup_many(["a", "b"])]

@@ -17,7 +17,8 @@ from typing import Any, Final
 import pytest
 
 from streamresults.errors import ConfigurationError
-from streamresults.events.codec import Codec, schema_fingerprint
+from streamresults.events.avro import schema_fingerprint
+from streamresults.events.codec import Codec
 from streamresults.events.schema import HEAD_FIELDS, PREFIX_FIELDS, SchemaVersion, first_fields, released_versions
 
 #: One line for each release; a line is never changed.

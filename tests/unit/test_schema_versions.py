@@ -17,7 +17,9 @@ from streamresults.errors import (
     TruncatedRecord,
     UnknownFingerprint,
 )
-from streamresults.events.codec import MAGIC, Codec, schema_fingerprint
+from streamresults.events.avro import schema_fingerprint
+from streamresults.events.codec import Codec
+from streamresults.events.envelope import MAGIC
 from streamresults.events.event import (
     Payload,
 )

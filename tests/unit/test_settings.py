@@ -46,6 +46,12 @@ def test_none_counts_as_not_stated() -> None:
     assert load({"topic": None}).topic == "results"
 
 
+def test_none_is_any_number_of_kept_results() -> None:
+    """A caller who states it does not mean none of them."""
+    assert load({"result_cache_max": None}).result_cache_max is None
+    assert load({}).result_cache_max == -1
+
+
 def test_numbers_and_lists_are_read_from_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything in the environment is text."""
     monkeypatch.setenv("STREAMRESULTS_WAIT_TIMEOUT", "2.5")

@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamresults.errors import StreamResultsError
-from streamresults.events.codec import MAGIC, Codec, check_key, task_id_of
+from streamresults.events.codec import Codec
+from streamresults.events.envelope import MAGIC, check_key, task_id_of
 from streamresults.events.event import Event, Payload, Prefix
 from streamresults.events.heads import read_head
 from streamresults.events.shortcuts import encode_plain, rank_and_expiry

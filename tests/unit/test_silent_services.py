@@ -5,24 +5,39 @@ from __future__ import annotations
 import asyncio
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from streamresults.aio import AsyncClient
-from streamresults.errors import TopicMissing, TopicUnavailable
+from streamresults.client import whereabouts
+from streamresults.client.waiter import Phase
+from streamresults.deadline import Deadline
+from streamresults.errors import ClientClosed, TopicMissing, TopicUnavailable, WaitTimeout
 from streamresults.settings import Settings
+from streamresults.store.base import Descriptor
+from streamresults.store.coverage import FORMAT
 from streamresults.store.memory import MemoryStore
 from streamresults.topic import kafka_group
 from streamresults.topic.memory import MemoryBroker
 from streamresults.wiring import Wiring
 from tests.conftest import create_topics
+from tests.unit.desk import SOON, Desk, desks
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Never
 
     from streamresults.client import Client, Registration
-    from streamresults.store.base import Descriptor
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    """Give a desk."""
+    opening = desks()
+    yield next(opening)()
+    next(opening, None)
 
 
 def test_leaving_a_group_ends_though_the_brokers_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +78,81 @@ def test_where_neither_kafka_nor_a_view_can_tell_both_are_named(memory_wiring: W
         pytest.raises(TopicUnavailable, match=r"the brokers are silent\. Nor can the view tell: no view of a topic"),
     ):
         client.wait("a", 5, via="topic")
+
+
+def test_brokers_that_fall_silent_are_named_though_the_reader_notices_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While somebody waits they are asked now and then; whose time ends says so, and only while it is so."""
+    monkeypatch.setattr(whereabouts, "_PULSE", 0.02)
+    desk.fold()
+    asked: list[Sequence[int]] = []
+
+    def silent(partitions: Sequence[int], _: Deadline) -> Never:
+        asked.append(partitions)
+        raise TopicUnavailable("Kafka is silent")
+
+    wait = desk.wait()
+    desk.in_phase(Phase.ASLEEP)
+    assert desk.client._inspector is not None
+    with monkeypatch.context() as outage:
+        outage.setattr(desk.client._inspector, "ends", silent)
+        eventually(lambda: desk.engine.waits.topic_trouble, SOON)
+        with pytest.raises(WaitTimeout, match=r"topic: read up to 0, now Kafka is silent\)"):
+            desk.client.get("other", 0.05)
+    eventually(lambda: not desk.engine.waits.topic_trouble, SOON)
+    desk.publish("t", "SUCCESS")
+
+    assert wait.result().successful
+    assert [0] in asked
+
+
+def test_closing_wakes_whoever_waits_while_the_brokers_are_silent(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that has no answer yet holds up nobody but the thread that closes."""
+    monkeypatch.setattr(whereabouts, "_PULSE", 0.02)
+    monkeypatch.setattr(whereabouts, "_ENDS_WITHIN", 4 * SOON)
+    desk.fold()
+    asked, answered = threading.Event(), threading.Event()
+
+    def silent(*_: object) -> dict[int, int]:
+        asked.set()
+        assert answered.wait(4 * SOON)
+        return {}
+
+    wait = desk.wait()
+    desk.in_phase(Phase.ASLEEP)
+    assert desk.client._inspector is not None
+    monkeypatch.setattr(desk.client._inspector, "ends", silent)
+    assert asked.wait(SOON)
+    closing = threading.Thread(target=desk.client.close)
+    closing.start()
+    try:
+        with pytest.raises(ClientClosed):
+            wait.result()
+    finally:
+        answered.set()
+        closing.join()
+
+
+def test_brokers_that_were_silent_from_the_first_are_named(desk: Desk) -> None:
+    """Where the view told which topic there is, a wait that ends before they are asked again says why it did."""
+    place = desk.client._whereabouts.find(Deadline(SOON))
+    names: dict[str, Any] = {"cluster_id": place.namespace, "topic": place.topic, "topic_id": place.topic_id}
+    described = Descriptor(**names, partition_counts=place.counts, format=FORMAT)
+    desk.store.write_descriptor(place.namespace, described)
+    desk.broker.fail("Kafka is silent")
+
+    with desk.wiring.client() as client, pytest.raises(WaitTimeout, match=r"topic: Kafka is silent\)"):
+        client.get("t", 0.05, via="view")
+
+
+def test_brokers_are_left_in_peace_while_nobody_waits(memory_wiring: Wiring) -> None:
+    """What nobody waits for needs no news."""
+    with memory_wiring.client() as client:
+        with pytest.raises(WaitTimeout):
+            client.get("a", 0.01)
+
+        assert list(client.awaited()) == []
 
 
 def registered(client: Client) -> object:

@@ -19,9 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamresults.deadline import Deadline
-from streamresults.errors import PublisherClosed, PublishFailed, RecordTooLarge, Spooled
+from streamresults.errors import ConfigurationError, PublisherClosed, PublishFailed, RecordTooLarge, Spooled
 from streamresults.publisher import spool_files
 from streamresults.publisher.segments import SET_ASIDE, Header, Segment, SpooledRecord, left_over, packed, unpacked
+from streamresults.settings import Settings
+from streamresults.wiring import Wiring
 from tests.unit.publisher_desk import SOON, Desk, in_thread, publisher_desks
 from tests.waiting import eventually
 
@@ -207,13 +209,26 @@ def test_a_full_spool_fails_the_publish(spooling: Callable[..., Desk]) -> None:
 
 
 def test_a_disk_that_refuses_fails_the_publish(open_desk: Callable[..., Desk], tmp_path: Path) -> None:
-    """Here the directory is a file."""
-    (tmp_path / "file").write_text("")
-    desk = open_desk(spool=str(tmp_path / "file" / "spool"), retry_max_sleep_ms=5)
+    """Here the directory has become a file."""
+    desk = open_desk(spool=str(tmp_path / "spool"), retry_max_sleep_ms=5)
     desk.publisher.warm()
+    (tmp_path / "spool").rmdir()
+    (tmp_path / "spool").write_text("")
     desk.broker.fail("away")
     with pytest.raises(PublishFailed, match=r"did not take it: .*Not a directory"):
         desk.publisher.succeeded("t")
+
+
+@pytest.mark.parametrize("made", ["", "file/spool"])
+def test_a_spool_that_could_keep_nothing_is_refused_before_the_outage(
+    memory_wiring: Wiring, tmp_path: Path, made: str
+) -> None:
+    """Where it is a file, or would be in one; the error names the setting."""
+    (tmp_path / "file").write_text("")
+    where = str(tmp_path / (made or "file"))
+    wiring = Wiring(Settings(spool=where), broker=memory_wiring.broker())
+    with pytest.raises(ConfigurationError, match=f"spool names '{where}', where nothing can be kept: "):
+        wiring.publisher()
 
 
 def test_a_record_that_is_too_large_is_not_kept(spooling: Callable[..., Desk]) -> None:

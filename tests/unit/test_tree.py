@@ -13,7 +13,7 @@ import pytest
 
 from streamresults.errors import UnknownTask, WaitTimeout
 from tests.unit.desk import Desk, desks
-from tests.unit.test_result_set import Looks
+from tests.unit.set_desk import Looks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +92,15 @@ def test_a_cycle_ends(desk: Desk) -> None:
 
     assert ["a", "b"] == [node.result.task_id for node in desk.client.result("a").graph()]
     assert "b" == desk.client.result("a").leaf().task_id
+
+
+def test_a_task_that_hangs_below_several_is_drawn_below_each(desk: Desk) -> None:
+    """It is read once, and every caller's edge to it is there; a call that leads back up too."""
+    grow(desk, {"root": ("a", "b"), "a": ("b", "b"), "b": ("root",)})
+    graph = desk.client.result("root").graph()
+
+    assert ["root", "a", "b"] == [node.result.task_id for node in graph]
+    assert [("root", "a"), ("root", "b"), ("a", "b"), ("b", "root")] == graph.edges
 
 
 def test_a_saved_group_is_part_of_the_tree(desk: Desk) -> None:

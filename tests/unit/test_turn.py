@@ -2,13 +2,14 @@
 One thread polls at a time, and no record is lost between two of them.
 
 We test these aspects: who gets the turn and who does not; giving it back, whenever that comes; errors and interruptions
-of whoever polls; and waits of a client whose only waiting thread polls.
+of whoever polls, and of the owner; and waits of a client whose only waiting thread polls, whatever has to be asked for.
 """
 
 from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,9 @@ import pytest
 from streamresults.client.turn import Bell, Turn
 from streamresults.client.waiter import Phase
 from streamresults.errors import ClientClosed, TopicUnavailable, WaitTimeout
+from streamresults.events.event import Event
 from tests.unit.desk import SOON, Desk, desks
+from tests.unit.test_killed_threads import kill
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -312,14 +315,14 @@ def test_an_interrupted_poll_loses_nothing(
 ) -> None:
     """What a thread had fetched when it was ended from outside is lost: the reader starts again for the others."""
     reader = reading.engine.reader
-    dispatch = reader._dispatch
+    hand_out = reader._hand_out
 
     def interrupted(polled: object) -> None:
         if polled.records and threading.current_thread().name != "streamresults-reader":  # type: ignore[attr-defined]
             raise SystemExit
-        dispatch(polled)  # type: ignore[arg-type]
+        hand_out(polled)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reader, "_dispatch", interrupted)
+    monkeypatch.setattr(reader, "_hand_out", interrupted)
     with polling(reading):
         other = reading.wait("other")
         reading.in_phase(Phase.ASLEEP, "other")
@@ -328,3 +331,73 @@ def test_an_interrupted_poll_loses_nothing(
 
         assert "SUCCESS" == other.told[0]
         eventually(lambda: "the thread that polled was interrupted by SystemExit" in caplog.text, SOON)
+
+
+def test_a_reader_that_is_killed_while_another_thread_polls_starts_again_once(
+    reading: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What that thread gives back then is nobody's business any more: it would end the next turn as it begins."""
+
+    def failures() -> int:
+        return [getattr(record, "action", "") for record in caplog.records].count("reader_failed")
+
+    with polling(reading) as told:
+        kill(reading, "reader")
+        eventually(failures, SOON, "the reader was killed")
+        eventually(lambda: reading.engine.reader.turn._has is None, SOON, "the turn is given back")
+        reading.publish("t", "SUCCESS")
+        reading.fold()
+
+        assert "SUCCESS" == told()[0]
+    with polling(reading, "next") as told:
+        reading.publish("next", "FAILURE")
+
+        assert ("FAILURE", "topic") == told()
+    assert 1 == failures()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the interruption itself
+def test_who_is_interrupted_as_the_turn_comes_gives_it_back(reading: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader would rest for ever, and nobody would read."""
+    turn, connection = reading.engine.reader.turn, reading.engine.reader.connection
+    assert connection is not None
+    wake, interrupted = connection.wake, threading.Event()
+
+    def interrupt() -> None:
+        wake()
+        if threading.current_thread().name == "interrupted":
+            eventually(lambda: turn._has is not None, SOON, "the turn has come")
+            interrupted.set()
+            raise SystemExit
+
+    monkeypatch.setattr(connection, "wake", interrupt)
+    threading.Thread(target=lambda: reading.client.wait("t", SOON, via="topic"), name="interrupted").start()
+    assert interrupted.wait(SOON)
+    eventually(lambda: turn._has is None, SOON, "the turn is given back")
+    wait = reading.wait("other")
+    reading.publish("other", "SUCCESS")
+
+    assert "SUCCESS" == wait.told[0]
+
+
+def test_who_polls_asks_for_no_schema(reading: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That takes as long as it takes, and a wait has its time: the reader asks, and what was polled is not lost."""
+    codec, asked, answer = reading.engine.reader._codec, SimpleQueue[str](), threading.Event()
+
+    def require(_: bytes) -> None:
+        asked.put(threading.current_thread().name)
+        assert answer.wait(SOON)
+        monkeypatch.setattr(codec, "is_known", lambda _: True)
+
+    ours = reading.codec.encode(Event(task_id="other", state="SUCCESS"))
+    with polling(reading, timeout=1) as told:
+        other = reading.wait("other")
+        reading.in_phase(Phase.ASLEEP, "other")
+        monkeypatch.setattr(codec, "require", require)
+        reading.append(b"other", ours[:2] + bytes(8) + ours[10:])
+
+        assert "streamresults-reader" == asked.get(timeout=SOON)
+        with pytest.raises(WaitTimeout):
+            told()
+        answer.set()
+        assert ("SUCCESS", "topic") == other.told

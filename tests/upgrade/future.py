@@ -11,7 +11,9 @@ import fastavro
 import msgspec
 from fastavro.schema import parse_schema
 
-from streamresults.events.codec import FINGERPRINT_BYTES, MAGIC, Codec, schema_fingerprint
+from streamresults.events.avro import schema_fingerprint
+from streamresults.events.codec import Codec
+from streamresults.events.envelope import FINGERPRINT_BYTES, MAGIC
 from streamresults.events.schema import released_versions
 from streamresults.wiring import Wiring
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from streamresults.publisher import Publisher
     from streamresults.settings import Settings
-    from streamresults.topic.base import Acknowledgement
+    from streamresults.topic.records import Acknowledgement
     from tests.upgrade.conftest import Release
 
 LARGE = 100_000

@@ -25,7 +25,7 @@ from tests.acceptance.conftest import PATIENCE, logged
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from streamresults.topic.base import TopicDescription
+    from streamresults.topic.records import TopicDescription
     from streamresults.wiring import Wiring
     from tests.upgrade.conftest import Release
 
