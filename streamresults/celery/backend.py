@@ -13,6 +13,7 @@ from kombu.utils.encoding import bytes_to_str, ensure_bytes
 from streamresults.celery import signals
 from streamresults.celery.chords import Chords
 from streamresults.celery.configuration import fallback_of, seconds, settings_of
+from streamresults.celery.consumer import ResultConsumer
 from streamresults.celery.errors import not_read, not_stored, safe_to_retry
 from streamresults.celery.exceptions import Revival, list_celerys_own
 from streamresults.celery.fallback import Fallback
@@ -23,7 +24,7 @@ from streamresults.celery.process import connections_of
 from streamresults.celery.seeding import Seeding
 from streamresults.celery.then import Thens
 from streamresults.celery.urls import masked
-from streamresults.celery.waiting import NativeJoin, ResultConsumer
+from streamresults.celery.waiting import NativeJoin
 from streamresults.errors import NotYetCovered, PublishError, ServiceUnavailable, StreamResultsError
 from streamresults.events.event import Event
 

@@ -8,7 +8,6 @@ all that a call waits for; 0 looks once.
 from __future__ import annotations
 
 import logging
-import socket
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -316,26 +315,3 @@ def _left(deadline: Deadline, at_most: float = float("inf")) -> float | None:
 def _is_empty(on_interval: Any) -> bool:
     """Tell whether a promise calls nobody: ``get`` always passes one."""
     return isinstance(on_interval, promise) and on_interval.fun is None and on_interval.listeners == [None]
-
-
-class ResultConsumer:
-    """Stands where Celery's backends keep their consumer; there is nothing to start, to drain or to subscribe to."""
-
-    def start(self, initial_task_id: str, **_: Any) -> None:
-        """Do nothing: the engine starts with the first wait."""
-
-    def stop(self) -> None:
-        """Do nothing: the engine ends with its process."""
-
-    def consume_from(self, task_id: str) -> None:
-        """Do nothing: a wait finds what came before it."""
-
-    def cancel_for(self, task_id: str) -> None:
-        """Do nothing: nothing was subscribed to."""
-
-    def on_after_fork(self) -> None:
-        """Do nothing: the client sees to that."""
-
-    def drain_events(self, timeout: float | None = None) -> None:  # noqa: ARG002 -- Celery's
-        """Have nothing to give: what ends is told by the engine's own threads."""
-        raise socket.timeout("nothing is drained here")  # noqa: UP041 -- the name that callers catch

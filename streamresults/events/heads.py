@@ -139,16 +139,21 @@ def read_group(value: bytes, at: int) -> tuple[bytes, int] | None:
         end = at + 1 + (length >> 1)
         if (parent | root | length) & _LONG_OR_NEGATIVE:
             return None
-        low, high = value[end], value[end + 1]
-        if low < _ONE_BYTE:
-            index = (low >> 1) ^ -(low & 1)
-        elif high < _ONE_BYTE:
-            index = ((low & 127 | high << 7) >> 1) ^ -(low & 1)
-        else:
-            return None  # more than 8191
-        return value[at + 1 : end], index
+        index = _index(value, end)
+        return None if index is None else (value[at + 1 : end], index)
     except IndexError:
         return None
+
+
+def _index(value: bytes, at: int) -> int | None:
+    """Return a number, the sooner the smaller it is: few groups have more than 8191 members."""
+    low, high = value[at], value[at + 1]
+    if low < _ONE_BYTE:
+        return (low >> 1) ^ -(low & 1)
+    if high < _ONE_BYTE:
+        return ((low & 127 | high << 7) >> 1) ^ -(low & 1)
+    found = _long(value, at, _LENGTH_BYTES)
+    return None if found is None else found[0]
 
 
 def _length(value: bytes, at: int) -> tuple[int, int]:
