@@ -38,12 +38,22 @@ class Pairs(NamedTuple):
 
 
 def alternately(rounds: int, *figures: Callable[[], float]) -> list[list[float]]:
-    """Take each figure in turn, that many times; garbage of one turn is not collected during another."""
+    """
+    Take each figure in turn, that many times.
+
+    Garbage of one turn is not collected during another, and what stands in memory from before, other rows' records
+    among it, is not looked through for garbage: that would come upon one side or the other, by chance.
+    """
     found: list[list[float]] = [[] for _ in figures]
-    for _ in range(rounds):
-        for figure, values in zip(figures, found, strict=True):
-            gc.collect()
-            values.append(figure())
+    try:
+        for _ in range(rounds):
+            for figure, values in zip(figures, found, strict=True):
+                gc.unfreeze()
+                gc.collect()
+                gc.freeze()
+                values.append(figure())
+    finally:
+        gc.unfreeze()
     return found
 
 
