@@ -8,7 +8,8 @@ import pytest
 
 from streamresults.client.result_cache import ResultCache
 from streamresults.client.waiter import Phase
-from tests.unit.desk import Desk, desks
+from streamresults.store.base import Mark
+from tests.unit.desk import SOON, Desk, desks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,3 +104,14 @@ def test_the_cache_is_bounded(desk: Desk, limit: int | None, kept: list[str]) ->
         cache.get("b")
 
     assert kept == sorted(cache._kept)
+
+
+def test_a_mark_alone_is_no_end_to_be_kept(desk: Desk) -> None:
+    """A set has seen a record of the task that nobody can read; what its worker says later still shows."""
+    desk.fold(marks=[("t", Mark(offset=0, reason="odd", place="results.dlq[0]@1", keep_until_ms=2**52))])
+    handle = desk.client.result("t")
+    (seen,) = desk.client.results([handle]).all(SOON)
+    desk.publish("t", "SUCCESS")
+    desk.fold()
+
+    assert (False, True) == (seen.ready, handle.ready)
