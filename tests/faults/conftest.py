@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from redis_server import RedisServer
+
+
+@pytest.fixture
+def namespace() -> str:
+    """Name a part of the store that nobody else uses."""
+    return f"faults-{uuid4().hex}"
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from time import monotonic
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 from redis.crc import key_slot
@@ -33,12 +32,6 @@ if TYPE_CHECKING:
     from streamresults.store.base import Subscription
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture
-def namespace() -> str:
-    """Name a part of the store that nobody else uses."""
-    return f"topologies-{uuid4().hex}"
 
 
 @pytest.fixture

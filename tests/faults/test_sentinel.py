@@ -7,7 +7,6 @@ The load goes on by itself, and the view ends equal to a fold.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
     from redis_replicated import RedisReplicated
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture
-def namespace() -> str:
-    """Name a part of the store that nobody else uses."""
-    return f"topologies-{uuid4().hex}"
 
 
 @pytest.fixture

@@ -8,24 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from streamresults.client.waiter import Phase
 from streamresults.topic.memory import MemoryInspector
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine
 
     import pytest
 
     from streamresults import Client
     from streamresults.aio import AsyncClient
-
-
-def folded_desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is, for a fixture; closes it. Safety re-reads are off."""
-    for open_desk in desks():
-        found = open_desk()
-        found.fold()
-        yield found
 
 
 async def until(predicate: Callable[[], object]) -> None:

@@ -17,7 +17,6 @@ from streamresults.aio import AsyncClient
 from streamresults.errors import NoResult, WaitTimeout
 from tests.unit.aio_desk import (
     asleep,
-    folded_desk,
     matched,
     nobody_waits,
     nothing_stands,
@@ -26,18 +25,12 @@ from tests.unit.aio_desk import (
 from tests.unit.desk import SOON, Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from streamresults import Result
     from streamresults.wiring import Wiring
 
+pytestmark = pytest.mark.usefixtures("folded_view")
+
 TASKS = ("good", "bad", "none")
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is."""
-    yield from folded_desk()
 
 
 @pytest.mark.parametrize("via", ["topic", "view", "auto"])

@@ -15,30 +15,19 @@ import pytest
 from streamresults.aio import AsyncClient
 from streamresults.errors import ClientClosed, ServiceUnavailable
 from tests.unit.aio_desk import (
-    folded_desk,
     how_many_wait,
     in_threads,
     silent_brokers,
     until,
 )
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from streamresults import Result
 
-
-@pytest.fixture
-def open_desk() -> Iterator[Callable[..., Desk]]:
-    """Give a function that opens a desk; safety re-reads are off."""
-    yield from desks()
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is."""
-    yield from folded_desk()
+pytestmark = pytest.mark.usefixtures("folded_view")
 
 
 def test_closing_wakes_everybody_with_an_error(desk: Desk) -> None:

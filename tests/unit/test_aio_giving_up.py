@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,7 +17,6 @@ from streamresults.client.waiter import Phase
 from streamresults.errors import WaitTimeout
 from tests.unit.aio_desk import (
     asleep,
-    folded_desk,
     how_many_wait,
     nobody_waits,
     nothing_stands,
@@ -28,15 +26,7 @@ from tests.unit.aio_desk import (
 from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is."""
-    yield from folded_desk()
-
+pytestmark = pytest.mark.usefixtures("folded_view")
 
 # -- deadlines --------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,20 +17,13 @@ from streamresults.aio import AsyncClient
 from streamresults.client import Result
 from streamresults.errors import DeadLettered, NoResult, RecordGone
 from streamresults.store.base import Mark
-from tests.unit.aio_desk import asleep, folded_desk, nothing_left, until
+from tests.unit.aio_desk import asleep, nothing_left, until
 from tests.unit.desk import SOON, Desk
 from tests.unit.set_desk import Looks, fail, fold_without_value, succeed
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+pytestmark = pytest.mark.usefixtures("folded_view")
 
 MANY = 10_000
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is."""
-    yield from folded_desk()
 
 
 @pytest.mark.parametrize("via", ["topic", "view", "auto"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -18,19 +18,12 @@ from streamresults.aio import AsyncClient
 from streamresults.errors import ClientClosed, StoreUnavailable, WaitRefused, WaitTimeout
 from streamresults.events.running import begin_task, end_task
 from streamresults.store.memory import MemoryView
-from tests.unit.aio_desk import asleep, folded_desk, nothing_left, until
+from tests.unit.aio_desk import asleep, nothing_left, until
 from tests.unit.desk import SOON, Desk
 from tests.unit.set_desk import succeed
 from tests.waiting import eventually
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is."""
-    yield from folded_desk()
+pytestmark = pytest.mark.usefixtures("folded_view")
 
 
 def test_one_deadline_holds_for_all(desk: Desk) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import gc
 import os
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,7 +18,6 @@ from streamresults.aio import AsyncClient
 from streamresults.client.waiter import Phase
 from streamresults.errors import WaitTimeout
 from tests.unit.aio_desk import (
-    folded_desk,
     how_many_wait,
     in_threads,
     matched,
@@ -30,17 +28,9 @@ from tests.unit.aio_desk import (
 from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+pytestmark = pytest.mark.usefixtures("folded_view")
 
 MANY = 10_000
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is."""
-    yield from folded_desk()
 
 
 def test_loops_in_several_threads_share_one_client(desk: Desk) -> None:

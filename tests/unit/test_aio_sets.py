@@ -11,19 +11,13 @@ import pytest
 from streamresults.aio import AsyncClient, AsyncResultGroup, AsyncResultHandle, AsyncResultSet
 from streamresults.client import ResultGroup, ResultHandle, ResultSet
 from streamresults.errors import UnknownTask
-from tests.unit.aio_desk import folded_desk
 from tests.unit.desk import SOON, Desk
 from tests.unit.set_desk import succeed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is."""
-    yield from folded_desk()
-
+pytestmark = pytest.mark.usefixtures("folded_view")
 
 FACES = [(AsyncResultHandle, ResultHandle), (AsyncResultSet, ResultSet), (AsyncResultGroup, ResultGroup)]
 

@@ -10,22 +10,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from streamresults.client.assigning import CLOCK_AHEAD
 from streamresults.client.waiter import Phase
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk."""
-    opening = desks()
-    yield next(opening)()
-    next(opening, None)
+    import pytest
 
 
 def _publish_before_it_is_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,24 +14,17 @@ import pytest
 from streamresults.aio import AsyncClient
 from streamresults.errors import RemoteTaskError, WaitTimeout
 from streamresults.events.event import Event
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.unit.set_desk import Joins
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from streamresults import Result
 
 
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is."""
-    opening = desks()
-    found = next(opening)()
-    found.fold()
-    yield found
-    next(opening, None)
+pytestmark = pytest.mark.usefixtures("folded_view")
 
 
 def get(desk: Desk, task: str, heard: Callable[[Result], object]) -> object:

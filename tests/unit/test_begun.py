@@ -12,21 +12,19 @@ import pytest
 from streamresults.aio import AsyncClient
 from streamresults.client.begun import is_placed
 from streamresults.topic.memory import MemoryInspector
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk(open_desk: Callable[..., Desk]) -> Desk:
     """Give a desk whose view knows a task that has ended."""
-    opening = desks()
-    found = next(opening)()
+    found = open_desk()
     found.publish("t", "SUCCESS")
     found.fold()
-    yield found
-    next(opening, None)
+    return found
 
 
 async def _event(face: AsyncClient) -> str:

@@ -15,25 +15,11 @@ import pytest
 from streamresults.client.waiter import Phase
 from streamresults.errors import WaitTimeout
 from tests.unit.callback_desk import Told, nothing
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from streamresults import Registration
-
-
-@pytest.fixture
-def open_desk() -> Iterator[Callable[..., Desk]]:
-    """Give a function that opens a desk; safety re-reads are off."""
-    yield from desks()
-
-
-@pytest.fixture
-def desk(open_desk: Callable[..., Desk]) -> Desk:
-    """Give a desk."""
-    return open_desk()
 
 
 @pytest.mark.parametrize("via", ["topic", "view", "auto"])

@@ -14,25 +14,11 @@ from streamresults.client.waiter import Phase
 from streamresults.deadline import Deadline
 from streamresults.errors import ClientClosed, TopicRecreated, WaitTimeout
 from tests.unit.callback_desk import Told
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from streamresults import Registration
-
-
-@pytest.fixture
-def open_desk() -> Iterator[Callable[..., Desk]]:
-    """Give a function that opens a desk; safety re-reads are off."""
-    yield from desks()
-
-
-@pytest.fixture
-def desk(open_desk: Callable[..., Desk]) -> Desk:
-    """Give a desk."""
-    return open_desk()
 
 
 @pytest.mark.parametrize("via", ["topic", "view"])

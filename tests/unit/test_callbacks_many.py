@@ -17,29 +17,15 @@ from streamresults.topic.memory import MemoryBroker
 from streamresults.wiring import Wiring
 from tests.conftest import create_topics
 from tests.unit.callback_desk import nothing
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from streamresults import Client
 
 #: Registrations at once, where they must be looked at together.
 MANY = 5_000
 PARTITIONS = 12
-
-
-@pytest.fixture
-def open_desk() -> Iterator[Callable[..., Desk]]:
-    """Give a function that opens a desk; safety re-reads are off."""
-    yield from desks()
-
-
-@pytest.fixture
-def desk(open_desk: Callable[..., Desk]) -> Desk:
-    """Give a desk."""
-    return open_desk()
 
 
 class Asked:

@@ -17,12 +17,10 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import GroupResult
 
 from streamresults.errors import RemoteTaskError
-from tests.celery_desk import closing_backends, make_app
-from tests.compacting import compacting
+from tests.celery_desk import make_app
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from celery import Celery
@@ -35,13 +33,6 @@ SOON = 20.0
 
 class Hidden(Exception):
     """An exception of the application's own that nobody lists."""
-
-
-@pytest.fixture
-def folded(memory_wiring: Wiring) -> Iterator[Wiring]:
-    """Give a wiring in memory whose topic is folded meanwhile."""
-    with compacting(memory_wiring), closing_backends():
-        yield memory_wiring
 
 
 @pytest.fixture

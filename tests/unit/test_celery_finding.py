@@ -17,26 +17,10 @@ from celery import Celery, _state
 from celery.exceptions import ImproperlyConfigured
 
 from streamresults.celery import StreamResultsBackend
-from tests.celery_desk import backend_of, closing_backends
-from tests.compacting import compacting
+from tests.celery_desk import backend_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from streamresults.wiring import Wiring
-
-
-@pytest.fixture
-def folded(memory_wiring: Wiring) -> Iterator[Wiring]:
-    """Give a wiring in memory whose topic is folded meanwhile."""
-    with compacting(memory_wiring), closing_backends():
-        yield memory_wiring
-
-
-@pytest.fixture
-def backend(folded: Wiring) -> StreamResultsBackend:
-    """Give a backend of an application with Celery's defaults."""
-    return backend_of(folded)
 
 
 @pytest.mark.parametrize(

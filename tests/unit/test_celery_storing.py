@@ -19,28 +19,13 @@ from kombu.exceptions import ContentDisallowed, EncodeError
 from kombu.serialization import dumps
 
 from streamresults.errors import PublishFailed, StoreUnavailable
-from tests.celery_desk import backend_of, closing_backends, elsewhere
+from tests.celery_desk import backend_of, elsewhere
 from tests.compacting import compacting
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from streamresults.celery import StreamResultsBackend
     from streamresults.wiring import Wiring
-
-
-@pytest.fixture
-def folded(memory_wiring: Wiring) -> Iterator[Wiring]:
-    """Give a wiring in memory whose topic is folded meanwhile."""
-    with compacting(memory_wiring), closing_backends():
-        yield memory_wiring
-
-
-@pytest.fixture
-def backend(folded: Wiring) -> StreamResultsBackend:
-    """Give a backend of an application with Celery's defaults."""
-    return backend_of(folded)
 
 
 # -- states -----------------------------------------------------------------------------------------------------------

@@ -15,12 +15,11 @@ from celery.exceptions import TaskRevokedError
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import ResultSet
 
-from tests.celery_desk import closing_backends, make_app
-from tests.compacting import compacting
+from tests.celery_desk import make_app
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from celery import Celery
 
@@ -28,13 +27,6 @@ if TYPE_CHECKING:
 
 #: Seconds within which anything here happens on a loaded machine.
 SOON = 20.0
-
-
-@pytest.fixture
-def folded(memory_wiring: Wiring) -> Iterator[Wiring]:
-    """Give a wiring in memory whose topic is folded meanwhile."""
-    with compacting(memory_wiring), closing_backends():
-        yield memory_wiring
 
 
 @pytest.fixture

@@ -24,11 +24,11 @@ from streamresults.events.fold import NEVER, Best, event_summary
 from streamresults.events.states import RANK_SUCCESS
 from streamresults.store.memory import MemoryStore
 from streamresults.store.value import pack_entry
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from streamresults.client import Client
     from streamresults.store.base import View
@@ -53,14 +53,6 @@ class TimeMachine:
         self._partition.values.clear()
         self._partition.values.update(self._values)
         return back
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk."""
-    opening = desks()
-    yield next(opening)()
-    next(opening, None)
 
 
 @pytest.fixture

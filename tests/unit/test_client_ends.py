@@ -17,21 +17,13 @@ from streamresults.client.waiter import Phase
 from streamresults.deadline import Deadline
 from streamresults.errors import ClientClosed
 from streamresults.events.event import Position
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from streamresults.client import Client
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk."""
-    opening = desks()
-    yield next(opening)()
-    next(opening, None)
 
 
 CALLS: dict[str, Callable[[Client], object]] = {

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from streamresults.client.dispatch_lock import DispatchLock
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from threading import Condition
 
 
@@ -83,16 +83,6 @@ def test_who_is_about_to_sleep_does_it_first() -> None:
         assert [1] == done
 
 
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is."""
-    opening = desks()
-    found = next(opening)()
-    found.fold()
-    yield found
-    next(opening, None)
-
-
 def _as_completed(desk: Desk) -> object:
     taken = desk.client.results(["t", "never"]).as_completed(SOON)
     with ThreadPoolExecutor(1) as pool:
@@ -111,6 +101,7 @@ def _events(desk: Desk) -> object:
     return taken
 
 
+@pytest.mark.usefixtures("folded_view")
 @pytest.mark.parametrize("begun", [_as_completed, _events])
 def test_what_is_dropped_while_it_waits_leaves_nothing_and_waits_for_no_lock(
     desk: Desk, begun: Callable[[Desk], object]

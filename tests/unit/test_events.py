@@ -19,21 +19,13 @@ from streamresults.client.history import Header, spans
 from streamresults.errors import ClientClosed, WaitTimeout
 from streamresults.store.coverage import Coverage
 from streamresults.topic.records import Polled
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from streamresults.client import Client
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk."""
-    opening = desks()
-    yield next(opening)()
-    next(opening, None)
 
 
 class Follows:

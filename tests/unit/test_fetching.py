@@ -17,21 +17,12 @@ from streamresults.client.fetching import Fetcher
 from streamresults.deadline import Deadline
 from streamresults.errors import ClientClosed, TopicUnavailable
 from streamresults.events.states import RANK_READY
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.unit.set_desk import fold_without_value
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk."""
-    opening = desks()
-    yield next(opening)()
-    next(opening, None)
 
 
 class Counted:

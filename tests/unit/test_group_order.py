@@ -8,29 +8,19 @@ another group; duplicates and nested groups; what has ended already and what end
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from streamresults.client.result import Result
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.unit.set_desk import Joins
 from tests.waiting import eventually
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 IDS = [f"t{index}" for index in range(8)]
 
 
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is."""
-    opening = desks()
-    found = next(opening)()
-    found.fold()
-    yield found
-    next(opening, None)
+pytestmark = pytest.mark.usefixtures("folded_view")
 
 
 def end(desk: Desk, task: str, index: int = -1, group: str = "g", *, state: str = "SUCCESS") -> None:

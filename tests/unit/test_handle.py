@@ -12,22 +12,10 @@ from streamresults.deadline import Deadline
 from streamresults.errors import ConfigurationError, NotAuthoritative, NotYetCovered
 from streamresults.settings import Settings
 from streamresults.wiring import Wiring
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-@pytest.fixture
-def open_desk() -> Iterator[Callable[..., Desk]]:
-    """Give a function that opens desks."""
-    yield from desks()
-
-
-@pytest.fixture
-def desk(open_desk: Callable[..., Desk]) -> Desk:
-    """Give a desk."""
-    return open_desk()
 
 
 @pytest.fixture

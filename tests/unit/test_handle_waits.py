@@ -10,24 +10,12 @@ import pytest
 from streamresults.client.waiter import Phase
 from streamresults.errors import RemoteTaskError, WaitRefused, WaitTimeout
 from streamresults.events.running import allow_waiting, begin_task, end_task
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from streamresults import Client
-
-
-@pytest.fixture
-def open_desk() -> Iterator[Callable[..., Desk]]:
-    """Give a function that opens desks."""
-    yield from desks()
-
-
-@pytest.fixture
-def desk(open_desk: Callable[..., Desk]) -> Desk:
-    """Give a desk."""
-    return open_desk()
 
 
 @pytest.fixture

@@ -9,22 +9,10 @@ import pytest
 from streamresults.client.result_cache import ResultCache
 from streamresults.client.waiter import Phase
 from streamresults.store.base import Mark
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-@pytest.fixture
-def open_desk() -> Iterator[Callable[..., Desk]]:
-    """Give a function that opens desks."""
-    yield from desks()
-
-
-@pytest.fixture
-def desk(open_desk: Callable[..., Desk]) -> Desk:
-    """Give a desk."""
-    return open_desk()
+    from collections.abc import Callable
 
 
 def test_a_success_is_kept_for_all_handles_where_that_is_wanted(open_desk: Callable[..., Desk]) -> None:

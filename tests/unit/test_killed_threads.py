@@ -16,23 +16,14 @@ import pytest
 from streamresults.client.reading import Reader
 from streamresults.client.threads import Threads
 from streamresults.client.waiter import Phase
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from streamresults import Registration
 
 
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is."""
-    opening = desks()
-    found = next(opening)()
-    found.fold()
-    yield found
-    next(opening, None)
+pytestmark = pytest.mark.usefixtures("folded_view")
 
 
 def kill(desk: Desk, name: str) -> None:

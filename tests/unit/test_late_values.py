@@ -19,12 +19,12 @@ from streamresults.client import late_values
 from streamresults.deadline import ANSWER
 from streamresults.errors import ClientClosed, RecordGone, TopicRecreated, TopicUnavailable, WaitTimeout
 from streamresults.events.states import RANK_READY
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.unit.set_desk import Joins, fold_without_value, succeed
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from streamresults import Registration
 
@@ -48,14 +48,12 @@ class Outage:
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk(open_desk: Callable[..., Desk]) -> Desk:
     """Give a desk with a task whose end the view knows, and whose value stands in the log alone."""
-    opening = desks()
-    found = next(opening)()
+    found = open_desk()
     offset = found.publish("large", "SUCCESS")
     fold_without_value(found, "large", offset)
-    yield found
-    next(opening, None)
+    return found
 
 
 @pytest.fixture

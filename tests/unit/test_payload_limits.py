@@ -20,19 +20,14 @@ from streamresults.events.exceptions import capture
 from streamresults.events.forms import raw_depth
 from streamresults.events.pickled import PickleSerializer
 from streamresults.settings import load
-from tests.unit.desk import Desk, desks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from tests.unit.desk import Desk
 
 STEPS = pytest.mark.parametrize("step", [-1, 0, 1], ids=["below", "at", "above"])
 NAMES = ("json", "msgpack", "pickle")
-
-
-@pytest.fixture
-def open_desk() -> Iterator[Callable[..., Desk]]:
-    """Give a function that opens desks."""
-    yield from desks()
 
 
 def read(desk: Desk, payload: Payload) -> object:

@@ -8,7 +8,7 @@ failures and broken members; one deadline.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -25,20 +25,8 @@ from streamresults.events.event import Event, Payload
 from streamresults.events.running import begin_task, end_task
 from streamresults.events.states import RANK_READY
 from streamresults.store.base import Mark
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.unit.set_desk import Joins, Looks, fail, fold_without_value, succeed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk."""
-    opening = desks()
-    yield next(opening)()
-    next(opening, None)
-
 
 # -- members --------------------------------------------------------------------------------------------------------
 

@@ -15,23 +15,16 @@ from streamresults.client.joining import Joining
 from streamresults.client.waiter import Phase
 from streamresults.deadline import Deadline
 from streamresults.errors import ClientClosed, PublishFailed
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.unit.set_desk import Joins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from streamresults import ResultSet
 
 
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk whose view has folded all there is."""
-    opening = desks()
-    found = next(opening)()
-    found.fold()
-    yield found
-    next(opening, None)
+pytestmark = pytest.mark.usefixtures("folded_view")
 
 
 WHOLE: dict[str, Callable[[ResultSet], object]] = {

@@ -22,22 +22,14 @@ from streamresults.topic import kafka_group
 from streamresults.topic.memory import MemoryBroker
 from streamresults.wiring import Wiring
 from tests.conftest import create_topics
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Never
 
     from streamresults.client import Client, Registration
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk."""
-    opening = desks()
-    yield next(opening)()
-    next(opening, None)
 
 
 def test_leaving_a_group_ends_though_the_brokers_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from streamresults.client import tombstones
@@ -11,18 +9,7 @@ from streamresults.client.tombstones import Tombstones
 from streamresults.deadline import Deadline
 from streamresults.errors import PublishFailed
 from streamresults.topic.memory import MemoryBroker
-from tests.unit.desk import SOON, Desk, desks
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk."""
-    opening = desks()
-    yield next(opening)()
-    next(opening, None)
+from tests.unit.desk import SOON, Desk
 
 
 @pytest.mark.parametrize("silent", [True, False])

@@ -12,19 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from streamresults.errors import UnknownTask, WaitTimeout
-from tests.unit.desk import Desk, desks
 from tests.unit.set_desk import Looks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk."""
-    opening = desks()
-    yield next(opening)()
-    next(opening, None)
+    from tests.unit.desk import Desk
 
 
 def grow(desk: Desk, tree: dict[str, tuple[str, ...]], **states: str) -> None:

@@ -16,11 +16,11 @@ import pytest
 
 from streamresults.aio import AsyncClient
 from streamresults.errors import PublishFailed, WaitTimeout
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from streamresults import Registration
 
@@ -31,13 +31,11 @@ LATE = 8.0
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk(open_desk: Callable[..., Desk]) -> Desk:
     """Give a desk whose view has folded all there is, and is read again often."""
-    opening = desks()
-    found = next(opening)(safety_rereads=True, wait_interval=0.1)
+    found = open_desk(safety_rereads=True, wait_interval=0.1)
     found.fold()
-    yield found
-    next(opening, None)
+    return found
 
 
 def _break(desk: Desk, gone: str) -> None:

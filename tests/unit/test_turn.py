@@ -18,7 +18,7 @@ from streamresults.client.turn import Bell, Turn
 from streamresults.client.waiter import Phase
 from streamresults.errors import ClientClosed, TopicUnavailable, WaitTimeout
 from streamresults.events.event import Event
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.unit.test_killed_threads import kill
 from tests.waiting import eventually
 
@@ -60,14 +60,6 @@ def owner() -> Iterator[Owner]:
     yield one
     one.closed = True
     one.lend()
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    """Give a desk."""
-    opening = desks()
-    yield next(opening)()
-    next(opening, None)
 
 
 def elsewhere(act: Callable[[], object]) -> object:

@@ -8,7 +8,7 @@ an incomplete one; a deadline that lets the topic speak; dead letters, and value
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -18,23 +18,8 @@ from streamresults.compactor.lane import Lane
 from streamresults.errors import DeadLettered, WaitTimeout
 from streamresults.events.fold import NEVER
 from streamresults.store.base import Mark
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 from tests.waiting import eventually
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-@pytest.fixture
-def open_desk() -> Iterator[Callable[..., Desk]]:
-    """Give a function that opens a desk; safety re-reads are off."""
-    yield from desks()
-
-
-@pytest.fixture
-def desk(open_desk: Callable[..., Desk]) -> Desk:
-    """Give a desk."""
-    return open_desk()
 
 
 def test_what_is_ready_before_the_wait_costs_no_reader(desk: Desk) -> None:

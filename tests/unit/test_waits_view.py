@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from streamresults.client.waiter import Phase
 from streamresults.deadline import Deadline
 from streamresults.errors import StreamResultsError
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-@pytest.fixture
-def open_desk() -> Iterator[Callable[..., Desk]]:
-    """Give a function that opens a desk; safety re-reads are off."""
-    yield from desks()
-
-
-@pytest.fixture
-def desk(open_desk: Callable[..., Desk]) -> Desk:
-    """Give a desk."""
-    return open_desk()
+    from collections.abc import Callable
 
 
 # -- through the view -------------------------------------------------------------------------------------------------

@@ -16,24 +16,22 @@ import pytest
 from streamresults.aio import AsyncClient, AsyncPublisher
 from streamresults.errors import MalformedRecord, PublishFailed
 from streamresults.events.event import Event
-from tests.unit.desk import SOON, Desk, desks
+from tests.unit.desk import SOON, Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 #: Ids that none can be, as a record of another library's might name them.
 NONE_OF_THEM = ("", "x" * 2000)
 
 
 @pytest.fixture
-def desk() -> Iterator[Desk]:
+def desk(open_desk: Callable[..., Desk]) -> Desk:
     """Give a desk at which one task has ended."""
-    opening = desks()
-    found = next(opening)()
+    found = open_desk()
     found.publish("t", "SUCCESS")
     found.fold()
-    yield found
-    next(opening, None)
+    return found
 
 
 def awaited(call: Any) -> object:
