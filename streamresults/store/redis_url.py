@@ -63,7 +63,7 @@ def open_nodes(url: str) -> Nodes:
         return _replicated(
             connection, _addresses(hosts, _SENTINEL_PORT), unquote(many["path"] or "").strip("/"), of_sentinels
         )
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, redis.RedisError) as exc:  # the last: a value of TLS that the library does not know
         msg = f"the Redis URL cannot be read: {exc}"
         raise ConfigurationError(msg) from exc
 

@@ -184,6 +184,7 @@ def test_a_refused_login_says_so(server: RedisServer) -> None:
         "redis://localhost?no_such_option=1",
         "rediss://localhost?ssl_ca_certs=/no/such/file",
         "redis://localhost?ssl_ca_certs=/no/such/file",
+        "rediss://localhost?ssl_cert_reqs=CERT_REQUIRED",
         "redis+sentinel://localhost:26379",
         "redis+sentinel://localhost:26379/mymaster?sentinel_pasword=x",
         "redis+sentinel://localhost:port/mymaster",
