@@ -15,9 +15,10 @@ import traceback
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from streamresults.deadline import Deadline
-from streamresults.errors import AppendFailed, TopicUnavailable
+from streamresults.errors import AppendFailed, RecordTooLarge, TopicUnavailable
 from streamresults.topic import kafka_writer
 from streamresults.topic.embedded import EmbeddedBroker
 from streamresults.topic.kafka import KafkaBroker, WriterSettings
@@ -79,6 +80,29 @@ def test_who_finds_the_queue_full_as_the_writer_closes_leaves_nothing_to_wait_fo
     closing.join(2 * SOON)
 
     assert [0] == left
+
+
+def test_a_record_that_is_refused_at_the_second_try_is_a_typed_error_and_not_waited_for(
+    open_writer: Callable[[WriterSettings], KafkaWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue was full, then there was room, and librdkafka would not have it all the same."""
+    writer = open_writer(WriterSettings(queue_records=1, linger=0.3))
+    send_again, send = writer._send_again, writer._send
+
+    def refuse(*_: Any) -> None:
+        raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+
+    def between(*record: Any) -> bool:
+        monkeypatch.setattr(writer, "_send", refuse)
+        return send_again(*record)
+
+    monkeypatch.setattr(writer, "_send_again", between)
+    assert writer.produce(b"k", b"v", None)
+    with pytest.raises(RecordTooLarge):
+        writer.produce(b"k", b"v", None)
+    monkeypatch.setattr(writer, "_send", send)
+
+    assert 0 == writer.close(Deadline(SOON))
 
 
 def test_who_begins_to_wait_as_a_burst_begins_ends_it(
