@@ -26,7 +26,7 @@ from streamresults.events.revive import revive
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from streamresults.client.result import Decoding
+    from streamresults.client.provenance import Decoding
     from streamresults.events.event import Event
 
 _log: Final = logging.getLogger("streamresults.celery")

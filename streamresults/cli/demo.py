@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from streamresults.client import Client
-    from streamresults.client.result import Decoding
+    from streamresults.client.provenance import Decoding
 
 #: Seconds for one wait or lookup, the start of the compactor included.
 _PATIENCE: Final = 20.0

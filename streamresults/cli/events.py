@@ -16,7 +16,7 @@ from streamresults.errors import StreamResultsError, UnknownTask
 
 if TYPE_CHECKING:
     from streamresults.client import Result
-    from streamresults.client.result import Decoding
+    from streamresults.client.provenance import Decoding
 
 
 @click.command("events")

@@ -16,7 +16,7 @@ from streamresults.events.payloads import check_accepted, check_plain
 
 if TYPE_CHECKING:
     from streamresults.client import Result
-    from streamresults.client.result import Decoding
+    from streamresults.client.provenance import Decoding
     from streamresults.events.event import Event, ExceptionNode
 
 #: Ended, and not as its caller hoped.

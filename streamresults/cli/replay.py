@@ -15,7 +15,7 @@ from streamresults.cli.output import Column, emit, emit_rows, table
 from streamresults.cli.text import moment, printable
 
 if TYPE_CHECKING:
-    from streamresults.client.result import Decoding
+    from streamresults.client.provenance import Decoding
     from streamresults.replay import Covered, Replay, Replayed, Verified
 
 _COVERED: Final = (

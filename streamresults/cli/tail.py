@@ -17,7 +17,7 @@ from streamresults.topic.refused import RefusedRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streamresults.client.result import Decoding
+    from streamresults.client.provenance import Decoding
     from streamresults.events.codec import Codec
     from streamresults.topic.base import TopicReader
     from streamresults.topic.records import Record, Watermarks

@@ -7,7 +7,8 @@ from streamresults.client.connected import Services
 from streamresults.client.counting import Counts
 from streamresults.client.handle import ResultHandle
 from streamresults.client.options import ClientOptions, Via, WaitOptions
-from streamresults.client.result import Basis, Result
+from streamresults.client.provenance import Basis
+from streamresults.client.result import Result
 from streamresults.client.result_group import ResultGroup
 from streamresults.client.result_set import ResultSet
 from streamresults.client.tree import Graph

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamresults.client.decisions import AfterLook, Seen
-from streamresults.client.result import Basis
+from streamresults.client.provenance import Basis
 from streamresults.client.waiter import Answer
 from streamresults.errors import RecordError
 from streamresults.events.fold import NEVER, Best, Summary, event_summary, tombstone_summary
@@ -40,12 +40,12 @@ def answer_in(looked: Looked, index: int, verdict: AfterLook) -> Answer:
     basis = Basis.PARTIAL if verdict is AfterLook.DONE_PARTIAL else Basis.FULL
     mark = looked.marks[index]
     if verdict is AfterLook.DEAD_LETTERED:
-        return Answer(None, -1, 0, basis, as_of, mark)
+        return Answer(None, basis, as_of, mark)
     value = looked.values[index]
     assert value is not None
     best = unpack(value).summary.best
     assert best is not None
-    return Answer(best.value, best.offset, best.appended_ms, basis, as_of, mark, best.rank)
+    return Answer(best, basis, as_of, mark)
 
 
 def state_in(looked: Looked, index: int, codec: Codec) -> str:

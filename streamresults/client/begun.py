@@ -47,7 +47,7 @@ class Begun:
     def needs_fetch(self) -> bool:
         """Whether :meth:`result` would block: the answer is known, and its value stands in the log alone."""
         answer = self._waiter.answer
-        return answer is not None and answer.value is None and answer.offset >= 0
+        return answer is not None and answer.is_unread
 
     def result(self) -> Result:
         """

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from streamresults.client.callbacks import Callbacks
-    from streamresults.client.result import Decoding
+    from streamresults.client.provenance import Decoding
     from streamresults.client.whereabouts import Place, Whereabouts
     from streamresults.store.base import Store
     from streamresults.topic.base import TopicInspector, TopicReader, TopicWriter

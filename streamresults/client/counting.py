@@ -65,9 +65,7 @@ class Counting(Members):
         lookups = client._lookups  # noqa: SLF001
         found = lookups.look_in_view(task_ids, client._whereabouts.find(Deadline(ANSWER)))  # noqa: SLF001
         # Only the record says of an end that is no SUCCESS which one it is.
-        unclear = [
-            one for one in found if isinstance(one, UnfetchedResult) and one.ready and not one.successful_by_rank
-        ]
+        unclear = [one for one in found if isinstance(one, UnfetchedResult) and one.ready and not one.successful]
         if unclear:
             whole: list[Result] = list(unclear)
             lookups.fetch(whole, Deadline(ANSWER))

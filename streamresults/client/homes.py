@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from streamresults.client.result import Basis
+from streamresults.client.provenance import Basis
 from streamresults.client.waiter import Phase, Waiter
 from streamresults.events.states import RANK_SUCCESS
 

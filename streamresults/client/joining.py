@@ -138,7 +138,7 @@ class Joining:
             if not self._deadline.total:
                 raise
             return []  # the waits do without, or say what is wrong
-        found = [one for one in looked if one.mark is not None or one.ready]
+        found = [one for one in looked if one.ready or one.mark is not None]
         if self._deadline.total and self._client._open_reader is not None:
             # What stands in the log alone is left to the waits, which fetch it for as long as there is time.
             found = [one for one in found if type(one) is not UnfetchedResult]
@@ -214,7 +214,7 @@ class Joining:
     @staticmethod
     def needs_fetch(waiters: Sequence[Waiter]) -> bool:
         """Tell whether :meth:`results` would block: a value stands in the log alone, and was not there in time."""
-        return any(w.answer is not None and w.answer.value is None and w.answer.offset >= 0 for w in waiters)
+        return any(waiter.answer is not None and waiter.answer.is_unread for waiter in waiters)
 
     def results(self, waiters: Sequence[Waiter]) -> list[Ended]:
         """

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
+
 from streamresults.client.fetching import Spot, may_come
 from streamresults.client.waiter import Phase
 from streamresults.deadline import ANSWER, Deadline
@@ -75,7 +77,8 @@ class LateValues:
         if may_come(value):
             return True
         if isinstance(value, bytes):
-            waiter.finish(answer._replace(value=value))
+            assert answer.best is not None
+            waiter.finish(answer._replace(best=replace(answer.best, value=value)))
             self._waits.strike_out(waiter)
         else:
             self._waits.fail(waiter, value or RecordGone(f"the record at {_spot(waiter, answer)} is a tombstone"))
@@ -83,4 +86,5 @@ class LateValues:
 
 
 def _spot(waiter: Waiter, answer: Answer) -> Spot:
-    return waiter.partition, answer.offset
+    assert answer.best is not None
+    return waiter.partition, answer.best.offset

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from streamresults.client.connected import Connected, check_id, check_many, within
 from streamresults.client.options import check_position
-from streamresults.client.result import Basis
+from streamresults.client.provenance import Basis
 from streamresults.deadline import ANSWER, NOT_STATED, Deadline, OptionalTimeout
 from streamresults.errors import NotYetCovered, ServiceUnavailable, TopicMissing
 from streamresults.events.event import Position

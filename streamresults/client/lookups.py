@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from streamresults.client.result import Basis, Result
+from streamresults.client.provenance import Basis, Provenance
+from streamresults.client.result import Result
 from streamresults.client.unfetched import UnfetchedResult
 from streamresults.deadline import ANSWER, Deadline
 from streamresults.errors import ClientClosed, ConfigurationError, NotYetCovered, TopicMismatch, TopicUnavailable
-from streamresults.events.event import Position
 from streamresults.store.value import unpack_best
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from threading import Event
 
     from streamresults.client.fetching import Fetcher
-    from streamresults.client.result import Decoding
+    from streamresults.client.provenance import Decoding
     from streamresults.client.watermarks import HighestWatermarks, Sight
     from streamresults.client.whereabouts import Place
+    from streamresults.events.event import Position
     from streamresults.events.fold import Best
     from streamresults.store.base import View
     from streamresults.topic.base import TopicInspector
@@ -109,10 +110,13 @@ class Lookups:
             ids.append(task_id)
         found = self._watermarks.look(_view(place), by_partition)
         results = {
-            p: self._results(by_partition[p], _PartitionSeen(place, p, sight, older=self._is_older(p, sight)))
-            for p, sight in found.items()
+            partition: self._results(by_partition[partition], self._part(place, partition, sight))
+            for partition, sight in found.items()
         }
         return [next(results[partition]) for partition in partitions]
+
+    def _part(self, place: Place, partition: int, sight: Sight) -> _PartitionSeen:
+        return _PartitionSeen(place, partition, sight, self._decoding, older=self._is_older(partition, sight))
 
     def _look_in_homes(self, task_ids: Sequence[str], place: Place) -> list[Result]:
         """Do the same where partitions were added: the higher rank wins, then the newer home."""
@@ -125,7 +129,7 @@ class Lookups:
             for there in ids:
                 there.append(task_id)
         found = self._watermarks.look(_view(place), by_partition)
-        sights = {p: _PartitionSeen(place, p, sight, older=self._is_older(p, sight)) for p, sight in found.items()}
+        sights = {partition: self._part(place, partition, sight) for partition, sight in found.items()}
         return [
             self._best_of(task_id, [(sights[partition], index) for partition, index in homes])
             for task_id, homes in zip(task_ids, places, strict=True)
@@ -155,52 +159,19 @@ class Lookups:
 
     def _results(self, task_ids: Sequence[str], part: _PartitionSeen) -> Iterator[Result]:
         """Give what is known of each task of a partition, in the order in which they were looked at."""
-        decoding, basis, as_of, uncovered = self._decoding, part.basis, part.as_of, part.uncovered
-        topic_id, number, marks, best_of = part.topic_id, part.number, part.looked.marks, part.best
+        marks, best_of, provenance = part.looked.marks, part.best, part.provenance
         for index, task_id in enumerate(task_ids):
             best = best_of(index)
             if best is None or best.value is None:
                 yield self._result(task_id, index, part)
-                continue
-            yield Result(
-                task_id,
-                decoding,
-                basis=basis,
-                value=best.value,
-                position=Position(topic_id, number, best.offset),
-                appended_ms=best.appended_ms,
-                mark=marks[index],
-                as_of=as_of,
-                uncovered=uncovered,
-            )
+            else:
+                yield Result(task_id, provenance, best, marks[index])
 
     def _result(self, task_id: str, index: int, part: _PartitionSeen) -> Result:
         """Return what is known of one task of a partition."""
         best = part.best(index)
-        if best is None:
-            return Result(
-                task_id,
-                self._decoding,
-                basis=part.basis,
-                mark=None if part.older else part.looked.marks[index],
-                as_of=part.as_of,
-                uncovered=part.uncovered,
-            )
-        kind = Result if best.value is not None else UnfetchedResult
-        found = kind(
-            task_id,
-            self._decoding,
-            basis=part.basis,
-            value=best.value,
-            position=Position(part.topic_id, part.number, best.offset),
-            appended_ms=best.appended_ms,
-            mark=part.looked.marks[index],
-            as_of=part.as_of,
-            uncovered=part.uncovered,
-        )
-        if isinstance(found, UnfetchedResult):
-            found.rank = best.rank
-        return found
+        kind = Result if best is None or best.value is not None else UnfetchedResult
+        return kind(task_id, part.provenance, best, None if part.older else part.looked.marks[index])
 
     # -- watermarks -------------------------------------------------------------------------------------------------
 
@@ -273,10 +244,9 @@ class Lookups:
 class _PartitionSeen:
     """What one look says of its partition: the same for every task in it."""
 
-    def __init__(self, place: Place, number: int, sight: Sight, *, older: bool) -> None:
-        self.topic_id: Final = place.topic_id
+    def __init__(self, place: Place, number: int, sight: Sight, decoding: Decoding, *, older: bool) -> None:
         self._namespace: Final = place.namespace
-        self.number: Final = number
+        self._number: Final = number
         self.looked: Final = sight.looked
         self._values: Final = self.looked.values
         self._now_ms: Final = self.looked.now_ms
@@ -285,7 +255,8 @@ class _PartitionSeen:
         coverage = self.looked.coverage
         self.as_of: Final = None if coverage is None else max(0.0, (self.looked.now_ms - coverage.as_of_ms) / 1000)
         self.uncovered: Final = self._why_not_all(sight.highest, evicting=place.evicting)
-        self.basis: Final = Basis.PARTIAL if self.uncovered else Basis.FULL
+        basis = Basis.PARTIAL if self.uncovered else Basis.FULL
+        self.provenance: Final = Provenance(decoding, basis, place.topic_id, number, self.as_of, self.uncovered)
 
     def best(self, index: int) -> Best | None:
         """Return the best event of a task, if it may be shown."""
@@ -300,12 +271,12 @@ class _PartitionSeen:
         coverage = self.looked.coverage
         if coverage is None:
             return (
-                f"there is no view of partition {self.number} in namespace {self._namespace!r}. If that is the "
+                f"there is no view of partition {self._number} in namespace {self._namespace!r}. If that is the "
                 "compactors' own: streamresults compactor run"
             )
         if self.older:
             return (
-                f"the view of partition {self.number} is an older one: it has folded up to offset "
+                f"the view of partition {self._number} is an older one: it has folded up to offset "
                 f"{coverage.watermark}, and this process has seen one that had folded up to {highest}. Redis failed "
                 "over or was restored; the compactors catch up. To watch them: streamresults lag"
             )
@@ -313,7 +284,7 @@ class _PartitionSeen:
             return "Redis may evict results (allow_eviction is set)"
         if not coverage.complete:
             return (
-                f"the view of partition {self.number} does not cover [{coverage.target}, {coverage.start}) yet. "
+                f"the view of partition {self._number} does not cover [{coverage.target}, {coverage.start}) yet. "
                 "A running compactor fills them in, newest first; to watch it: streamresults lag --watch"
             )
         return ""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from streamresults.client.result import Decoding
+    from streamresults.client.provenance import Decoding
     from streamresults.events.event import Event
 
 
@@ -24,7 +24,10 @@ class Metadata:
 
     __slots__ = ()
 
-    _decoding: Decoding
+    @property
+    @abstractmethod
+    def _decoding(self) -> Decoding:
+        """What turns its bytes into values."""
 
     @property
     @abstractmethod

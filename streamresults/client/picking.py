@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from streamresults.client.options import check_function
-from streamresults.client.unfetched import UnfetchedResult
+from streamresults.client.result import Result
 from streamresults.errors import StreamResultsError
 from streamresults.events import states
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What has no event to be looked at. A tuple: a union is made anew, and asked slowly, for each member of a group.
-_NOTHING_READ: Final = (Exception, UnfetchedResult)
-
 #: Of tasks whose events say so: the group that each belongs to, and its index in it.
 Places = dict[str, tuple[str, int]]
 
@@ -29,12 +26,12 @@ Places = dict[str, tuple[str, int]]
 class Picking(ABC, Generic[T]):
     """Takes what ends until that is enough. Used by one thread or coroutine."""
 
-    def read(self, ended: Sequence[Ended]) -> Sequence[Any]:
+    def read(self, ended: Sequence[Ended]) -> Any:
         """Return what :meth:`take` takes; asks the payload store where a result rests there, and may block then."""
         return ended
 
     @abstractmethod
-    def take(self, read: Sequence[Any]) -> bool:
+    def take(self, read: Any) -> bool:
         """Take what has ended, in any number of steps; tell whether that is enough. Blocks nowhere."""
 
     @abstractmethod
@@ -42,9 +39,13 @@ class Picking(ABC, Generic[T]):
         """Return what came of it, once it is enough or all have ended."""
 
 
-#: What a task that has ended amounts to: its id, its value, what is to be raised for it, and its group and its index in
-#: it as its event says. A bare tuple, as one with names takes eight times as long to make.
-_Read = tuple[str, object, BaseException | None, tuple[str, int] | None]
+class _Values(NamedTuple):
+    """What tasks that have ended amount to, by their ids."""
+
+    values: dict[str, object]
+    places: Places
+    #: What is to be raised for the next one.
+    error: BaseException | None = None
 
 
 class Values(Picking[list[Any]]):
@@ -62,19 +63,22 @@ class Values(Picking[list[Any]]):
         self._values: Final[dict[str, object]] = {}
         self._places: Final[Places] = {}
 
-    def read(self, ended: Sequence[Ended]) -> list[_Read]:
+    def read(self, ended: Sequence[Ended]) -> _Values:
         """Decode the values; of several exceptions that are to be raised, the first in order is."""
         ordered = self._ordered(ended) if self._propagate else ended
-        read: list[_Read] = []
         propagate, groups = self._propagate, self._groups
+        values: dict[str, object] = {}
+        places: Places = {}
         for task_id, found in ordered:
             try:
-                value = value_of(found, propagate=propagate)
+                values[task_id] = value_of(found, propagate=propagate)
             except BaseException as exc:  # noqa: BLE001 -- what a task raised; raised by who takes this
-                read.append((task_id, None, exc, None))
-                break
-            read.append((task_id, value, None, _place(found, groups) if groups else None))
-        return read
+                return _Values(values, places, exc)
+            if groups:
+                place = _place(found, groups)
+                if place is not None:
+                    places[task_id] = place
+        return _Values(values, places)
 
     def _ordered(self, ended: Sequence[Ended]) -> Sequence[Ended]:
         order = self._order
@@ -82,16 +86,15 @@ class Values(Picking[list[Any]]):
         # What had ended before anybody waited comes in order, and may be all there is.
         return ended if sorted(indexes) == indexes else sorted(ended, key=lambda one: order[one[0]])
 
-    def take(self, read: Sequence[_Read]) -> bool:
+    def take(self, read: _Values) -> bool:
         """Keep the values; raise the first exception where that is wanted."""
-        for task_id, value, error, place in read:
-            if error is not None:
-                raise error
-            self._values[task_id] = value
-            if place is not None:
-                self._places[task_id] = place
-            if self._callback is not None:
+        self._values.update(read.values)
+        self._places.update(read.places)
+        if self._callback is not None:
+            for task_id, value in read.values.items():
                 self._callback(task_id, value)
+        if read.error is not None:
+            raise read.error
         return False
 
     def picked(self) -> list[Any]:
@@ -196,6 +199,8 @@ def _state(found: Any) -> str:
 
 def value_of(found: object, *, propagate: bool) -> object:
     """Return the value of what has ended; an exception is raised or returned."""
+    if propagate and type(found) is Result:
+        return found.value()
     if isinstance(found, Exception):
         if propagate:
             raise found
@@ -211,11 +216,9 @@ def value_of(found: object, *, propagate: bool) -> object:
 
 def _place(found: object, groups: Mapping[bytes, str]) -> tuple[str, int] | None:
     """Return the group among these to which a task belongs, and its index in it; ``None`` where its event says none."""
-    if not groups or isinstance(found, _NOTHING_READ):
-        return None
-    result: Any = found
+    if not groups or type(found) is not Result:
+        return None  # nothing that has an event to be looked at
     try:
-        place: tuple[str, int] | None = result.place_among(groups)
+        return found.place_among(groups)
     except StreamResultsError:
         return None  # a body that is broken: it keeps its place in the list
-    return place

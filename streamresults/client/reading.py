@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamresults.client.answers import delivered_summary, state_of
 from streamresults.client.decisions import AfterRecord, after_record
-from streamresults.client.result import Basis
+from streamresults.client.provenance import Basis
 from streamresults.client.turn import Turn
 from streamresults.client.waiter import Answer, Phase
 from streamresults.errors import StreamResultsError
@@ -237,7 +237,7 @@ class Reader:
         verdict = after_record(asleep=asleep, folded_to=waiter.folded_to, offset=offset, rank=best.rank if best else -1)
         if verdict is AfterRecord.DONE:
             assert best is not None
-            self._waits.over(waiter, Answer(best.value, offset, best.appended_ms, Basis.TOPIC, rank=best.rank))
+            self._waits.over(waiter, Answer(best, Basis.TOPIC))
             return True
         if verdict is AfterRecord.LOOK_BEYOND or (summary is None and asleep):
             waiter.next_offset = offset + 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from streamresults.client.metadata import Metadata
+from streamresults.client.provenance import Basis
 from streamresults.errors import (
     DeadLettered,
     NoResult,
@@ -17,49 +17,25 @@ from streamresults.errors import (
     UnknownTask,
 )
 from streamresults.events import states
+from streamresults.events.event import Position
 from streamresults.events.heads import read_group
-from streamresults.events.limits import LIMITS
 from streamresults.events.payloads import check_accepted, check_plain
 from streamresults.events.remote_frames import Raisable
 from streamresults.events.revive import revive
-from streamresults.payload_store.bodies import Unpacking
+from streamresults.events.states import RANK_READY, RANK_SUCCESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
-    from streamresults.events.allowlist import ExceptionAllowlist
-    from streamresults.events.codec import Codec
-    from streamresults.events.event import Event, Payload, Position, Prefix
-    from streamresults.events.limits import Limits
-    from streamresults.events.payloads import SerializerRegistry
+    from streamresults.client.provenance import Decoding, Provenance
+    from streamresults.events.event import Event, Payload, Prefix
+    from streamresults.events.fold import Best
     from streamresults.store.base import Mark
 
 
 #: Stands for a value that was not decoded yet: ``None`` is a value.
 _UNREAD: Final = object()
-
-
-class Basis(StrEnum):
-    """What an answer is based on."""
-
-    #: The view, which covered everything that can still be read from the log.
-    FULL = "full"
-    #: The view, which did not cover everything: a better event may exist.
-    PARTIAL = "partial"
-    #: The topic itself: the event was read there while somebody waited for it.
-    TOPIC = "topic"
-
-
-class Decoding(NamedTuple):
-    """All that is needed to turn bytes into values; shared by every result of a client."""
-
-    codec: Codec
-    serializers: SerializerRegistry
-    accept: frozenset[str]
-    allowlist: ExceptionAllowlist
-    limits: Limits = LIMITS
-    #: Finds bodies that were compressed, or kept outside of the log.
-    bodies: Unpacking = Unpacking()
 
 
 class Result(Metadata):
@@ -68,96 +44,99 @@ class Result(Metadata):
     which was too large for the log is fetched from the payload store.
 
     Every property that decodes may raise the typed errors of its bytes; each decodes once, however often it is read.
+    Whether the task has ended, and whether it succeeded, is known from the fold and needs no decoding.
     """
 
     __slots__ = (
         "__weakref__",
-        "_decoding",
+        "_best",
         "_event",
         "_exception",
         "_head",
+        "_provenance",
         "_result",
-        "_value",
-        "appended_ms",
-        "as_of",
-        "basis",
         "mark",
-        "position",
         "task_id",
-        "uncovered",
     )
 
-    def __init__(
-        self,
-        task_id: str,
-        decoding: Decoding,
-        *,
-        basis: Basis,
-        value: bytes | None = None,
-        position: Position | None = None,
-        appended_ms: int = 0,
-        mark: Mark | None = None,
-        as_of: float | None = None,
-        uncovered: str = "",
-    ) -> None:
+    def __init__(self, task_id: str, provenance: Provenance, best: Best | None, mark: Mark | None = None) -> None:
+        """
+        Take what is known.
+
+        Args:
+            best: The event that stands for the task, with its value; ``None`` when none is known.
+            mark: Set when a record of this task could not be read, whatever else is known of it.
+        """
         self.task_id: Final = task_id
-        #: What the answer is based on.
-        self.basis: Final = basis
-        #: Where the event stands in the log; ``None`` when no record of the task is known.
-        self.position: Final = position
-        #: The broker's clock when the event was appended, in milliseconds since 1970; 0 unknown.
-        self.appended_ms: Final = appended_ms
-        #: Seconds since the view was last written to when it was read; ``None`` when it was not read.
-        self.as_of: Final = as_of
-        #: Set when a record of this task could not be read, whatever else is known of it.
         self.mark: Final = mark
-        #: What the view does not cover, in words with the way to mend it; empty when it covers everything.
-        self.uncovered: Final = uncovered
-        self._value: Final = value
-        self._decoding = decoding
+        self._provenance: Final = provenance
+        self._best: Final = best
         # Filled in when they are first asked for. Two threads may both decode, and find the same.
         self._head: tuple[Prefix, Payload, int] | None = None
         self._event: Event | None = None
         self._result: object = _UNREAD
         self._exception: Raisable | None = None
 
-    def among_homes(self, *, mark: Mark | None, as_of: float | None, uncovered: str) -> Result:
+    def among_homes(self, *, mark: Mark | None, as_of: float | None, uncovered: str) -> Self:
         """Return the same, as what stands for a task that has several homes; the arguments speak of all of them."""
-        return Result(
-            self.task_id,
-            self._decoding,
-            basis=Basis.PARTIAL if uncovered else self.basis,
-            value=self._value,
-            position=self.position,
-            appended_ms=self.appended_ms,
-            mark=mark,
-            as_of=as_of,
-            uncovered=uncovered,
-        )
+        basis = Basis.PARTIAL if uncovered else self.basis
+        provenance = self._provenance._replace(basis=basis, as_of=as_of, uncovered=uncovered)
+        return type(self)(self.task_id, provenance, self._best, mark)
 
     def __repr__(self) -> str:
         return f"<Result {self.task_id!r} {self.state} {self.basis}>"
 
+    # -- where it comes from ----------------------------------------------------------------------------------------
+
+    @property
+    def basis(self) -> Basis:
+        """What the answer is based on."""
+        return self._provenance.basis
+
+    @property
+    def as_of(self) -> float | None:
+        """Seconds since the view was last written to when it was read; ``None`` when it was not read."""
+        return self._provenance.as_of
+
+    @property
+    def uncovered(self) -> str:
+        """What the view does not cover, in words with the way to mend it; empty when it covers everything."""
+        return self._provenance.uncovered
+
+    @property
+    def position(self) -> Position | None:
+        """Where the event stands in the log; ``None`` when no record of the task is known."""
+        best, provenance = self._best, self._provenance
+        return None if best is None else Position(provenance.topic_id, provenance.partition, best.offset)
+
+    @property
+    def appended_ms(self) -> int:
+        """The broker's clock when the event was appended, in milliseconds since 1970; 0 unknown."""
+        return 0 if self._best is None else self._best.appended_ms
+
+    # -- what its bytes say -----------------------------------------------------------------------------------------
+
     @property
     def found(self) -> bool:
         """Whether any event of the task is known."""
-        return self._value is not None
+        return self._best is not None
 
     @property
     def has_schema(self) -> bool:
         """Whether the schema of its event is known to this process."""
-        return self._value is None or self._decoding.codec.is_known(self._value)
+        best = self._best
+        return best is None or best.value is None or self._decoding.codec.is_known(best.value)
 
     def find_schema(self) -> None:
         """Look its schema up where it is not known; one that is not found is no error until something is read."""
-        if self._value is not None:
+        if self._best is not None and self._best.value is not None:
             with suppress(RecordError, ServiceUnavailable):
-                self._decoding.codec.require(self._value)
+                self._decoding.codec.require(self._best.value)
 
     @property
     def at_hand(self) -> bool:
         """Whether reading it asks no service: its schema is known, and its payload is not kept outside of the log."""
-        if self._value is None:
+        if self._best is None or self._best.value is None:
             return True
         if self._head is not None:
             return self._head[1].reference is None
@@ -166,15 +145,20 @@ class Result(Metadata):
         except RecordError:
             return True  # what is broken is found to be so without asking anybody
 
+    @property
+    def _decoding(self) -> Decoding:
+        return self._provenance.decoding
+
     def _decoded_head(self) -> tuple[Prefix, Payload, int]:
         if self._head is None:
-            self._head = self._decoding.codec.decode_head(self._bytes())
+            self._head = self._provenance.decoding.codec.decode_head(self._bytes())
         return self._head
 
     def _bytes(self) -> bytes:
-        if self._value is None:
+        best = self._best
+        if best is None or best.value is None:
             raise self._missing()
-        return self._value
+        return best.value
 
     def place_among(self, groups: Mapping[bytes, str]) -> tuple[str, int] | None:
         """
@@ -212,20 +196,19 @@ class Result(Metadata):
     @property
     def state(self) -> str:
         """The task's state; ``UNKNOWN`` when no event of it is known."""
-        return self.prefix.state if self.found else states.UNKNOWN
+        if self._best is None:
+            return states.UNKNOWN
+        return states.SUCCESS if self._best.rank == RANK_SUCCESS else self.prefix.state
 
     @property
     def ready(self) -> bool:
         """Whether nothing more will come."""
-        if self._value is None:
-            return False
-        prefix = self.prefix if self._head is None else self._head[0]
-        return states.is_terminal(prefix.state, terminal=prefix.terminal)
+        return self._best is not None and self._best.rank >= RANK_READY
 
     @property
     def successful(self) -> bool:
         """Whether the task ended with SUCCESS."""
-        return self.state == states.SUCCESS
+        return self._best is not None and self._best.rank == RANK_SUCCESS
 
     @property
     def result(self) -> object:
@@ -280,7 +263,8 @@ class Result(Metadata):
             NotYetCovered: It was not found, and the view does not cover the whole log.
             UnknownTask: It was not found; authoritative when the lookup was fresh.
         """
-        if self._value is not None and self.prefix.state == states.SUCCESS:  # what most are, by the shortest way
+        best = self._best
+        if best is not None and best.rank == RANK_SUCCESS:  # what most are, by the shortest way
             if self._result is _UNREAD:
                 self._result = self._payload()
             return self._result
@@ -334,11 +318,11 @@ class Result(Metadata):
         return payload.content_type, self._decoding.bodies.body(payload)
 
     def _payload(self) -> object:
-        payload = self._decoded_head()[1]
+        payload = (self._head or self._decoded_head())[1]
         body, content_type = payload.body, payload.content_type
         if body is None and payload.reference is None:
             return None
-        decoding = self._decoding
+        decoding = self._provenance.decoding
         if payload.key_id:
             check_plain(payload)
         if content_type not in decoding.accept:  # before anything is fetched or decompressed for it

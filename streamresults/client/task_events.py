@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 from streamresults.client.connected import Connected, check_id, within
 from streamresults.client.followers import Follower
 from streamresults.client.history import LogHistory, spans
-from streamresults.client.result import Basis, Result
+from streamresults.client.provenance import Basis, Provenance
+from streamresults.client.result import Result
 from streamresults.deadline import ANSWER, Deadline
 from streamresults.errors import RecordError, WaitTimeout
 from streamresults.events import states
-from streamresults.events.event import Position
+from streamresults.events.fold import NEVER, Best
 from streamresults.events.running import check_waiting_allowed
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
     from streamresults.client.engine import Engine
     from streamresults.client.history import Header
-    from streamresults.client.result import Decoding
+    from streamresults.client.provenance import Decoding
     from streamresults.client.whereabouts import Place
     from streamresults.deadline import Timeout
+    from streamresults.events.event import Position
     from streamresults.topic.records import Record
 
 _log: Final = logging.getLogger("streamresults.client")
@@ -137,15 +139,14 @@ def event_of(task_id: str, record: Record, topic_id: str, decoding: Decoding) ->
     value = record.value()
     if not isinstance(value, bytes):
         return None
-    position = Position(topic_id, record.partition() or 0, record.offset() or 0)
-    appended_ms = record.timestamp()[1]
-    found = Result(task_id, decoding, basis=Basis.TOPIC, value=value, position=position, appended_ms=appended_ms)
     try:
-        _ = found.state
+        prefix = decoding.codec.decode_prefix(value)
     except RecordError as exc:
         _log.debug("a record of task %s cannot be read: %s", task_id, exc, extra={"action": "event_unreadable"})
         return None
-    return found
+    rank = states.rank(prefix.state, terminal=prefix.terminal)
+    best = Best(rank, record.offset() or 0, record.timestamp()[1], NEVER, value)
+    return Result(task_id, Provenance(decoding, Basis.TOPIC, topic_id, record.partition() or 0), best)
 
 
 class Following(Connected):

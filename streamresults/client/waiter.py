@@ -6,7 +6,7 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from streamresults.client.result import Basis
+from streamresults.client.provenance import Basis
 from streamresults.events.fold import Summary, combine
 from streamresults.events.states import RANK_READY
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from streamresults.client.followers import Follower
+    from streamresults.events.fold import Best
     from streamresults.store.base import Mark
     from streamresults.store.coverage import Coverage
 
@@ -47,16 +48,22 @@ class Phase(Enum):
 class Answer(NamedTuple):
     """What ended a wait."""
 
-    #: The record's value; ``None`` with a mark, or when it is too large for the view.
-    value: bytes | None
-    offset: int
-    appended_ms: int
+    #: The event that ended it; ``None`` for a mark alone.
+    best: Best | None
     basis: Basis
     #: Seconds since the view was last written to; ``None`` when the answer is not from the view.
     as_of: float | None = None
     mark: Mark | None = None
-    #: By the fold's order; -1 for a mark alone.
-    rank: int = -1
+
+    @property
+    def rank(self) -> int:
+        """By the fold's order; -1 for a mark alone."""
+        return -1 if self.best is None else self.best.rank
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether its value is too large for the view, and has to be fetched from the log."""
+        return self.best is not None and self.best.value is None
 
 
 class Waiter:
@@ -119,7 +126,7 @@ class Waiter:
         best = self.best.best if self.best is not None else None
         if best is None or best.rank < RANK_READY:
             return None
-        return Answer(best.value, best.offset, best.appended_ms, Basis.TOPIC, rank=best.rank)
+        return Answer(best, Basis.TOPIC)
 
     def finish(self, answer: Answer | None = None, error: Exception | None = None) -> None:
         """End the wait once and tell whoever waits."""

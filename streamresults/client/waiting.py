@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, Unpack
 
+from msgspec.structs import replace
+
 from streamresults.client.attended import wait_attended
 from streamresults.client.callbacks import Callbacks
 from streamresults.client.connected import check_id, within
 from streamresults.client.looking_up import LookingUp
 from streamresults.client.options import check_function
+from streamresults.client.provenance import Provenance
 from streamresults.client.result import Result
 from streamresults.client.task_events import Following
 from streamresults.client.turn import Bell
@@ -17,7 +20,6 @@ from streamresults.client.waiter import Phase
 from streamresults.deadline import ANSWER, NOT_STATED, Deadline, OptionalTimeout
 from streamresults.errors import ConfigurationError, TopicUnavailable, WaitTimeout
 from streamresults.events import states
-from streamresults.events.event import Position
 from streamresults.events.running import check_waiting_allowed
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from streamresults.client.reading import Reader
     from streamresults.client.waiter import Answer, Waiter
     from streamresults.client.whereabouts import Place
+    from streamresults.events.fold import Best
 
 _log: Final = logging.getLogger("streamresults.client")
 #: Seconds between two lines of log of a wait that never ends.
@@ -208,26 +211,22 @@ class Waiting(LookingUp, Following):
         raise WaitTimeout(msg, task_id=waiter.task_id, state=waiter.state_seen)
 
     def _as_result(self, waiter: Waiter, answer: Answer, place: Place, deadline: Deadline) -> Result:
-        task_id, partition = waiter.task_id, waiter.partition
-        value = answer.value
-        if value is None and answer.offset >= 0:
-            try:
-                value = self._fetcher.fetch(partition, answer.offset, deadline)
-            except TopicUnavailable as exc:
-                if not deadline.passed():
-                    raise
-                msg = f"task {task_id!r} has ended, but not all was there after {deadline.total:g} s: {exc}"
-                raise WaitTimeout(msg, task_id=task_id, state=waiter.state_seen) from exc
-        return Result(
-            task_id,
-            self._decoding,
-            basis=answer.basis,
-            value=value,
-            position=Position(place.topic_id, partition, answer.offset) if answer.offset >= 0 else None,
-            appended_ms=answer.appended_ms,
-            mark=answer.mark,
-            as_of=answer.as_of,
-        )
+        best = answer.best
+        if best is not None and best.value is None:
+            best = self._fetched(waiter, best, deadline)
+        provenance = Provenance(self._decoding, answer.basis, place.topic_id, waiter.partition, answer.as_of)
+        return Result(waiter.task_id, provenance, best, answer.mark)
+
+    def _fetched(self, waiter: Waiter, best: Best, deadline: Deadline) -> Best | None:
+        """Return the event with its value, which stands in the log alone; ``None`` for a tombstone."""
+        try:
+            value = self._fetcher.fetch(waiter.partition, best.offset, deadline)
+        except TopicUnavailable as exc:
+            if not deadline.passed():
+                raise
+            msg = f"task {waiter.task_id!r} has ended, but not all was there after {deadline.total:g} s: {exc}"
+            raise WaitTimeout(msg, task_id=waiter.task_id, state=waiter.state_seen) from exc
+        return None if value is None else replace(best, value=value)
 
 
 def _remind(waiter: Waiter, deadline: Deadline) -> None:

@@ -84,7 +84,7 @@ class Waits:
 
     def over(self, waiter: Waiter, answer: Answer) -> None:
         """End a wait with its answer, once that is whole; the lock is held."""
-        if answer.value is None and answer.offset >= 0 and self.fetch_unread is not None:
+        if answer.is_unread and self.fetch_unread is not None:
             self.strike_out(waiter)
             waiter.phase = Phase.FETCHING
             self.unfetched[waiter] = answer

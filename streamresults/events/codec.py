@@ -22,6 +22,7 @@ from streamresults.events.ranges import check_ranges
 from streamresults.events.shortcuts import encode_plain, rank_and_expiry
 from streamresults.events.states import rank
 from streamresults.events.versions import Versions
+from streamresults.events.wholes import read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,6 +158,10 @@ class Codec:
         Raises:
             BadMagic, UnknownFingerprint, TruncatedRecord, TrailingBytes, MalformedRecord: See their names.
         """
+        if len(value) <= min(FREE_BYTES, self._record_max):
+            quick = read_whole(self.header, value)
+            if quick is not None:
+                return quick
         version = self._version(value)
         if len(value) > FREE_BYTES:
             _check_bounds(value, version.walk_whole)

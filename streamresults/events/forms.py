@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Begins the key of every form.
 MARK: Final = "$sr:"
+#: A byte of it: looking for one byte takes a tenth of the time that looking for several takes.
+MARK_BYTE: Final = ord("$")
 
 #: Levels of nesting that are encoded where no setting says otherwise. More would let a value use up the stack of a
 #: client that is itself called from deep code (a level costs up to three of Python's 1000 frames); fewer would refuse

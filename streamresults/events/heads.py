@@ -63,12 +63,12 @@ def read_head(header: bytes, value: bytes) -> tuple[Prefix, Payload, int] | None
         end = at + 1 + (value[at] >> 1)
         content_type = _names.get(value[at:end])
         if content_type is None:
-            content_type = _read_name(value, at, end)
+            content_type = _name(value, at, end)
         if value[end]:
             return None  # compressed
         union, at, body = value[end + 1], end + 2, None
         if union:
-            length, at = _length(value, at)
+            length, at = read_length(value, at)
             body, at = value[at : at + length], at + length
         # Kept outside of the log, encrypted, or broken.
         if value[at] or value[at + 1] or union not in _UNION or length < 0:
@@ -91,7 +91,7 @@ def _read_middle(data: bytes, behind: int) -> _Middle | None:
     """Read state, flag, attempt and expiry; the flag stands at ``behind``."""
     if data[0] & _LONG_OR_NEGATIVE or behind <= 1 or data[behind] > 1 or data[behind + 1] >= _ONE_BYTE:
         return None
-    found = _long(data, behind + 2, len(data) - behind - 2)
+    found = read_long(data, behind + 2, len(data) - behind - 2)
     if found is None or found[0] < 0:
         return None
     attempt = data[behind + 1]
@@ -101,8 +101,22 @@ def _read_middle(data: bytes, behind: int) -> _Middle | None:
     return middle
 
 
-def _read_name(value: bytes, at: int, end: int) -> str:
-    """Return a short string that repeats."""
+def read_name(value: bytes, at: int) -> tuple[str, int]:
+    """
+    Return a string that repeats, and where the next field begins.
+
+    Raises:
+        IndexError: It is a long one, or broken.
+        UnicodeDecodeError: It is no string.
+    """
+    if not value[at]:
+        return "", at + 1
+    end = at + 1 + (value[at] >> 1)
+    return _names.get(value[at:end]) or _name(value, at, end), end
+
+
+def _name(value: bytes, at: int, end: int) -> str:
+    """Read a short string that repeats, and keep it."""
     raw = value[at:end]
     if raw[0] & _LONG_OR_NEGATIVE or len(raw) < end - at:
         raise IndexError
@@ -152,23 +166,23 @@ def _index(value: bytes, at: int) -> int | None:
         return (low >> 1) ^ -(low & 1)
     if high < _ONE_BYTE:
         return ((low & 127 | high << 7) >> 1) ^ -(low & 1)
-    found = _long(value, at, _LENGTH_BYTES)
+    found = read_long(value, at, _LENGTH_BYTES)
     return None if found is None else found[0]
 
 
-def _length(value: bytes, at: int) -> tuple[int, int]:
-    """Return a length, negative for what is none, and where the next field begins."""
+def read_length(value: bytes, at: int) -> tuple[int, int]:
+    """Return a length, negative for what is none, and where the next field begins; raises IndexError at the end."""
     low = value[at]
     if low < _ONE_BYTE:
         return (low >> 1) ^ -(low & 1), at + 1
     high = value[at + 1]
     if high < _ONE_BYTE:
         return -1 if low & 1 else (low & 127 | high << 7) >> 1, at + 2
-    return _long(value, at, _LENGTH_BYTES) or (-1, at)
+    return read_long(value, at, _LENGTH_BYTES) or (-1, at)
 
 
-def _long(value: bytes, at: int, most: int) -> tuple[int, int] | None:
-    """Return a number of at most so many bytes, and where the next field begins."""
+def read_long(value: bytes, at: int, most: int) -> tuple[int, int] | None:
+    """Return a number of at most so many bytes, and where the next field begins; raises IndexError at the end."""
     found = shift = 0
     for place in range(at, at + most):
         byte = value[place]

@@ -7,12 +7,13 @@ from typing import Final
 import msgspec
 
 from streamresults.errors import PayloadNotDecodable
-from streamresults.events.forms import DEPTH_MAX, MARK, lift, raw_depth
+from streamresults.events.forms import DEPTH_MAX, MARK, MARK_BYTE, lift, raw_depth
 from streamresults.events.lowering import Lowering
 
 _MARK: Final = f'"{MARK}'.encode()
 #: A mark that another writer has escaped, such as ``\u0024sr:``, counts as well: escapes are only an orthography.
 _ESCAPE: Final = b"\\u"
+_BACKSLASH: Final = ord("\\")
 _BRACKETS: Final = b"[]{}"
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 
@@ -70,13 +71,17 @@ class JsonSerializer:
             raise PayloadNotDecodable(message)
         try:
             value = self._decode(data)
-            return lift(value) if _MARK in data or _ESCAPE in data else value
+            return lift(value) if _may_hold_forms(data) else value
         except PayloadNotDecodable:
             raise
         except Exception as exc:
             # Also RecursionError, MemoryError and UnicodeDecodeError: a payload must not hurt its reader.
             message = f"not application/json: {exc if isinstance(exc, msgspec.MsgspecError) else type(exc).__name__}"
             raise PayloadNotDecodable(message) from exc
+
+
+def _may_hold_forms(data: bytes) -> bool:
+    return (MARK_BYTE in data and _MARK in data) or (_BACKSLASH in data and _ESCAPE in data)
 
 
 def _too_deep(data: bytes, depth: int) -> bool:

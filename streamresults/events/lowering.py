@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from streamresults.errors import PayloadNotEncodable
-from streamresults.events.forms import MARK, SEQUENCES
+from streamresults.events.forms import MARK, MARK_BYTE, SEQUENCES
 from streamresults.events.leaves import LOWER_LEAF
 from streamresults.events.untrusted import type_name
 
@@ -72,7 +72,7 @@ class Lowering:
         try:
             if _is_plain(value, self._atoms, self._keys, self._depth):
                 data = self._encode(value)
-                if self._mark not in data:
+                if MARK_BYTE not in data or self._mark not in data:
                     return data
         except Exception:  # noqa: BLE001, S110 - the slow way below meets the same trouble and finds out where it is
             pass

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from streamresults.errors import PayloadNotDecodable
-from streamresults.events.forms import DEPTH_MAX, MARK, lift, nests_deeper, raw_depth
+from streamresults.events.forms import DEPTH_MAX, MARK, MARK_BYTE, lift, nests_deeper, raw_depth
 from streamresults.events.lowering import Lowering
 
 _MARK: Final = MARK.encode()
@@ -68,7 +68,7 @@ class MsgpackSerializer:
         try:
             value = self._decode(data)
             _check_depth(value, data, self._raw_depth)
-            return lift(value) if _MARK in data else value
+            return lift(value) if MARK_BYTE in data and _MARK in data else value
         except PayloadNotDecodable:
             raise
         except Exception as exc:

@@ -10,7 +10,7 @@ from streamresults.wiring.connections import Connections
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streamresults.client.result import Decoding
+    from streamresults.client.provenance import Decoding
     from streamresults.events.allowlist import ExceptionAllowlist
     from streamresults.events.codec import Codec
     from streamresults.events.compression import PayloadLimits
@@ -53,7 +53,7 @@ class Encoding(Connections):
         Raises:
             ConfigurationError: ``accept`` names a serializer that there is not.
         """
-        from streamresults.client.result import Decoding
+        from streamresults.client.provenance import Decoding
         from streamresults.payload_store.bodies import Unpacking
 
         registry = self._registry()

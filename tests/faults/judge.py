@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from streamresults.client.result import Basis, Result
+from streamresults.client.provenance import Basis
 from streamresults.deadline import Deadline
 from streamresults.errors import NotYetCovered, ServiceUnavailable, WaitTimeout
 from streamresults.events.codec import Codec
@@ -20,6 +20,7 @@ from tests.waiting import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from streamresults.client.result import Result
     from tests.faults.load import Acknowledged
 
 _READY = 3
@@ -169,7 +170,7 @@ class Judge:
         place = answer.position.offset if answer.position is not None else None
         text = f"{told.how} of {told.task} (since {told.since}, {records}): {answer!r} at {place}"
         state = next((state for offset, state in records if offset == place), "UNKNOWN" if place is None else "")
-        if answer.state != state:
+        if (answer.event.state if answer.found else answer.state) != state:  # as its record says it
             yield f"{text}: no such record"
         elif told.how == "wait" and RANKS.get(state, 0) < _READY:
             yield f"{text}: it had not ended"

@@ -185,8 +185,10 @@ class Round:
         found = []
         for waiter in self.waiters:
             if waiter.answer is not None:
-                assert waiter.answer.value is not None
-                state = self.arena.codec.decode_prefix(waiter.answer.value).state
+                best = waiter.answer.best
+                assert best is not None
+                assert best.value is not None
+                state = self.arena.codec.decode_prefix(best.value).state
                 if state not in _fold_states(self.histories[waiter.task_id]):
                     found.append(f"{waiter.task_id} {self.histories[waiter.task_id]} answered {state}")
         return found

@@ -16,7 +16,8 @@ import msgspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from streamresults.client.result import Basis, Result
+from streamresults.client.provenance import Basis, Provenance
+from streamresults.client.result import Result
 from streamresults.errors import (
     ConfigurationError,
     ContentTypeRefused,
@@ -28,6 +29,8 @@ from streamresults.errors import (
 )
 from streamresults.events.compression import compress
 from streamresults.events.event import Event, Payload, Reference
+from streamresults.events.fold import NEVER, Best
+from streamresults.events.states import rank
 from streamresults.payload_store.base import keep
 from tests.unit.publisher_desk import SOON, Desk, publisher_desks
 
@@ -71,7 +74,9 @@ def store_of(desk: Desk) -> PayloadStore:
 
 def result_of(desk: Desk, event: Event) -> Result:
     """Return what a client makes of an event."""
-    return Result(event.task_id, desk.wiring.decoding(), basis=Basis.FULL, value=desk.wiring.codec().encode(event))
+    value = desk.wiring.codec().encode(event)
+    best = Best(rank(event.state, terminal=event.terminal), 0, 0, NEVER, value)
+    return Result(event.task_id, Provenance(desk.wiring.decoding(), Basis.FULL, "", 0), best)
 
 
 def test_a_large_result_goes_to_the_store_and_comes_back(storing: Callable[..., Desk]) -> None:

@@ -1,14 +1,15 @@
 """
 The ways written by hand are the schema's way, only shorter.
 
-We test these aspects: every event is written to the same bytes; what the fold needs, and a result, are read as the
-schema reads them; and no broken record is read at all that the schema's way would refuse.
+We test these aspects: every event is written to the same bytes; what the fold needs, a result, and a whole event are
+read as the schema reads them; and no broken record is read at all that the schema's way would refuse.
 """
 
 from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from streamresults.events.event import Event, Payload, Prefix
 from streamresults.events.heads import read_head
 from streamresults.events.shortcuts import encode_plain, rank_and_expiry
 from streamresults.events.states import rank
+from streamresults.events.wholes import read_whole
 from tests.strategies import events
 
 CODEC = Codec()
@@ -46,6 +48,16 @@ def head_by_schema(value: bytes) -> tuple[Prefix, Payload, int] | None:
         return None
 
 
+def event_by_schema(value: bytes) -> Event | None:
+    """Read an event through the schema; None for a record that is refused."""
+    codec = Codec()
+    codec.header = b"none has the short way"  # type: ignore[misc]
+    try:
+        return codec.decode(value)
+    except StreamResultsError:
+        return None
+
+
 @given(events)
 @settings(max_examples=500)
 @example(Event(task_id="t", state="SUCCESS", occurred_at_us=2**48 - 1, started_at_us=2**48))
@@ -58,6 +70,21 @@ def test_events_are_written_to_the_same_bytes(event: Event) -> None:
     assert quick is None or quick == CODEC._encode_by_schema(event)
 
 
+@given(events)
+@settings(max_examples=500)
+@example(Event(task_id="t", state="S", occurred_at_us=2**48, started_at_us=2**55 - 1, runtime=0.5))
+@example(Event(task_id="t", state="S", occurred_at_us=2**55 - 1, started_at_us=2**48 - 1))
+@example(Event(task_id="t", state="S", occurred_at_us=0x55_5555_5555_5555, started_at_us=0x2A_AAAA_AAAA_AAAA))
+@example(Event(task_id="t", state="S", children=("a",) * 64, group_index=-1, chord_size=2**27, retries=-64))
+@example(Event(task_id="t", state="S", name="n" * 63, worker="w" * 64, args=b"a" * 63, kwargs=b"k" * 9000))
+def test_an_event_is_read_as_the_schema_reads_it(event: Event) -> None:
+    """Every field of it, or it is left to the schema."""
+    value = CODEC.encode(event)
+    quick = read_whole(HEADER, value)
+
+    assert quick is None or repr(quick) == repr(event_by_schema(value))
+
+
 def test_an_ordinary_event_takes_the_short_way() -> None:
     """Else the property above would hold of nothing."""
     event = Event(task_id="a", state="SUCCESS", payload=Payload(content_type="application/json", body=b"1"))
@@ -65,6 +92,35 @@ def test_an_ordinary_event_takes_the_short_way() -> None:
     assert encode_plain(HEADER, event) is not None
     assert rank_and_expiry(HEADER, b"a", CODEC.encode(event)) is not None
     assert read_head(HEADER, CODEC.encode(event)) is not None
+    assert read_whole(HEADER, CODEC.encode(event)) == event
+
+
+def test_an_event_with_all_that_belongs_to_it_takes_the_short_way() -> None:
+    """So do the members of groups, and extended results."""
+    event = Event(
+        task_id="a",
+        state="SUCCESS",
+        payload=Payload(content_type="application/json", body=b"1" * 200),
+        started_at_us=1_800_000_000_000_000,
+        parent_id="p",
+        root_id="r",
+        group_id="g",
+        group_index=9000,
+        chord_size=10_000,
+        children=("b", "c"),
+        trace_id="0" * 32,
+        name="app.add",
+        worker="w@host",
+        queue="celery",
+        retries=2,
+        call_content_type="application/json",
+        args=b"[1]" * 70,
+        kwargs=b"{}",
+        stamped_headers=("one",),
+        stamps=b"{}",
+    )
+
+    assert read_whole(HEADER, CODEC.encode(event)) == event
 
 
 @given(events)
@@ -99,14 +155,54 @@ def test_no_broken_record_slips_through(event: Event, seed: int) -> None:
     dice = random.Random(seed)
     key, value = event.task_id.encode(), CODEC.encode(event)
     for _ in range(20):
-        at = dice.randrange(min(len(value), 120))
+        at = dice.randrange(len(value))
         broken = value[:at] + bytes([dice.randrange(256)]) + value[at + 1 :]
         for one in (broken, value[:at]):
             quick = rank_and_expiry(HEADER, key, one)
             head = read_head(HEADER, one)
+            whole = read_whole(HEADER, one)
 
             assert quick is None or quick == by_schema(key, one)
             assert head is None or head == head_by_schema(one)
+            assert whole is None or repr(whole) == repr(event_by_schema(one))
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"\0\0\0",
+        b"\0\2",
+        b"\0\1",
+        b"\1\0\0",
+        b"\1\2\2a\0\0",
+        b"\2\2a\2\2b\0\0",
+        b"\2\2a\0\2",
+        b"\2\2a\2\2b",
+        b"\x80\0\0",
+        b"\0",
+        b"",
+    ],
+)
+def test_a_broken_end_is_the_schemas_to_refuse(tail: bytes) -> None:
+    """Bytes that are left over or missing, lengths that are none, arrays in several blocks and in sized ones."""
+    value = CODEC.encode(Event(task_id="t", state="SUCCESS"))[:-2] + tail
+    quick = read_whole(HEADER, value)
+
+    assert quick is None or quick == event_by_schema(value)
+
+
+def test_a_time_before_1970_is_the_schemas_to_read() -> None:
+    """The lowest bit says that a number is negative."""
+    value = CODEC.encode(Event(task_id="t", state="SUCCESS", occurred_at_us=2**50))
+    low = (2**51 & 0x7F) | 0x80
+    at = value.index(bytes([low] * 7), 40)
+    before = value[:at] + bytes([low | 1]) + value[at + 1 :]
+
+    assert read_whole(HEADER, value) is not None
+    assert read_whole(HEADER, before) is None
+    found = event_by_schema(before)
+    assert found is not None
+    assert found.occurred_at_us < 0
 
 
 @given(events, events)

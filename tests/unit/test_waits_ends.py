@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from streamresults.client.result import Basis
+from streamresults.client.provenance import Basis
 from streamresults.client.waiter import Answer, Phase
 from streamresults.errors import ClientClosed, WaitTimeout
 from tests.unit.desk import SOON, Desk
@@ -88,7 +88,7 @@ def test_a_reset_after_the_end_brings_nobody_back(desk: Desk) -> None:
     desk.client.close()
     with engine.waits.lock:
         engine.waits.send_to_step_1({0: 0})
-        engine.waits.over(waiter, Answer(None, -1, 0, Basis.FULL))
+        engine.waits.over(waiter, Answer(None, Basis.FULL))
 
     assert (Phase.OVER, [True]) == (waiter.phase, told)
     assert isinstance(waiter.error, ClientClosed)

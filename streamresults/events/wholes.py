@@ -1,0 +1,144 @@
+"""
+The shortest way through a whole record, written by hand for the events that most tasks end with.
+
+Reading one takes a third of the time that it takes through a schema. An exception, a traceback, labels, and whatever
+else is not quite ordinary, is left to the schema's way, which also finds the words for what is wrong. Property tests
+hold this to fastavro.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from struct import error as StructError  # noqa: N812 -- it is an exception, whatever struct calls it
+from typing import Final
+
+from streamresults.events.event import Event
+from streamresults.events.heads import read_head, read_length, read_long, read_name
+
+_double: Final = Struct("<d").unpack_from
+#: Bytes of a moment of our time; and of 8 such bytes the bits that say that a number goes on.
+_MOMENT_BYTES: Final = 8
+_GOES_ON: Final = 0x8080_8080_8080_8080
+_MOMENT: Final = 0x0080_8080_8080_8080
+#: Bytes of an index or a count that are looked at: up to 2**27.
+_NUMBER_BYTES: Final = 4
+
+
+def read_whole(header: bytes, value: bytes) -> Event | None:
+    """
+    Return the event of a record; ``None`` where the schema has to be asked.
+
+    Args:
+        header: What a record of the version begins with that is written.
+    """
+    head = read_head(header, value)
+    if head is None:
+        return None
+    prefix, payload, at = head
+    try:
+        if value[at] or value[at + 1]:
+            return None  # an exception, or a traceback
+        occurred_at, at = _moment(value, at + 2)
+        started_at, at = _moment(value, at) if value[at] else (0, at + 1)
+        (runtime,) = _double(value, at)
+        parent, at = _text(value, at + 8)
+        root, at = _text(value, at)
+        group, at = _text(value, at)
+        group_index, at = _number(value, at)
+        chord_size, at = _number(value, at)
+        children, at = _texts(value, at)
+        trace, at = _text(value, at)
+        if value[at]:
+            return None  # labels
+        name, at = read_name(value, at + 1)
+        worker, at = read_name(value, at)
+        queue, at = read_name(value, at)
+        retries, at = _number(value, at)
+        call_content_type, at = read_name(value, at)
+        args, at = _bytes(value, at)
+        kwargs, at = _bytes(value, at)
+        stamped_headers, at = _texts(value, at)
+        stamps, at = _bytes(value, at)
+    except (IndexError, UnicodeDecodeError, StructError):
+        return None  # broken or not ordinary: the schema's way says which
+    if at != len(value):
+        return None
+    return Event(
+        kind=prefix.kind,
+        event_id=prefix.event_id,
+        task_id=prefix.task_id,
+        state=prefix.state,
+        terminal=prefix.terminal,
+        attempt=prefix.attempt,
+        expires_after_ms=prefix.expires_after_ms,
+        payload=payload,
+        occurred_at_us=occurred_at,
+        started_at_us=started_at,
+        runtime=runtime,
+        parent_id=parent,
+        root_id=root,
+        group_id=group,
+        group_index=group_index,
+        chord_size=chord_size,
+        children=children,
+        trace_id=trace,
+        name=name,
+        worker=worker,
+        queue=queue,
+        retries=retries,
+        call_content_type=call_content_type,
+        args=args,
+        kwargs=kwargs,
+        stamped_headers=stamped_headers,
+        stamps=stamps,
+    )
+
+
+def _moment(value: bytes, at: int) -> tuple[int, int]:
+    """Read a time from 1978 to 3111, the reverse of how one is written: groups of seven bits close up at once."""
+    bits = int.from_bytes(value[at : at + _MOMENT_BYTES], "little")
+    if bits & _GOES_ON != _MOMENT or bits & 1:
+        raise IndexError
+    bits = (bits & 0x007F_007F_007F_007F) | ((bits & 0x7F00_7F00_7F00_7F00) >> 1)
+    bits = (bits & 0x0000_3FFF_0000_3FFF) | ((bits & 0x3FFF_0000_3FFF_0000) >> 2)
+    bits = (bits & 0x0000_0000_0FFF_FFFF) | ((bits & 0x0FFF_FFFF_0000_0000) >> 4)
+    return bits >> 1, at + _MOMENT_BYTES
+
+
+def _number(value: bytes, at: int) -> tuple[int, int]:
+    found = read_long(value, at, _NUMBER_BYTES)
+    if found is None:
+        raise IndexError
+    return found
+
+
+def _bytes(value: bytes, at: int) -> tuple[bytes, int]:
+    length, at = read_length(value, at)
+    end = at + length
+    if not at <= end <= len(value):
+        raise IndexError
+    return value[at:end], end
+
+
+def _text(value: bytes, at: int) -> tuple[str, int]:
+    """Return a string that is seldom the same twice."""
+    if not value[at]:
+        return "", at + 1
+    found, at = _bytes(value, at)
+    return found.decode(), at
+
+
+def _texts(value: bytes, at: int) -> tuple[tuple[str, ...], int]:
+    """Return the strings of an array that is written as one block."""
+    count, at = read_length(value, at)
+    if not count:
+        return (), at
+    if not 0 < count <= len(value):
+        raise IndexError
+    found = []
+    for _ in range(count):
+        text, at = _text(value, at)
+        found.append(text)
+    if value[at]:
+        raise IndexError  # another block
+    return tuple(found), at + 1
