@@ -19,15 +19,13 @@ if TYPE_CHECKING:
 class Announced(promise):
     """The ``on_ready`` of a result, which says when somebody else than a group listens to it."""
 
-    def __init__(self, result: Any, on_listener: Callable[[], None]) -> None:
-        super().__init__(result._on_fulfilled, weak=True)  # noqa: SLF001 -- as the result itself does it
-        self._on_listener = on_listener
+    on_listener: Callable[[], None]
 
     def then(self, callback: Any, on_error: Any = None) -> Any:
         """Listen; see :class:`vine.promise`."""
         found = super().then(callback, on_error)
         if not isinstance(callback, barrier) and not self.ready:
-            self._on_listener()
+            self.on_listener()
         return found
 
 
@@ -36,5 +34,7 @@ def announce(result: Any, on_listener: Callable[[], None]) -> bool:
     current = result.on_ready
     if type(current) is not promise or current.ready or current.cancelled or current.listeners != [None]:
         return False
-    result.on_ready = Announced(result, on_listener)
+    # The promise stays the result's own; making another takes as long as making the result.
+    current.__class__ = Announced
+    current.on_listener = on_listener
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from celery import states as celery_states
@@ -94,8 +94,7 @@ class Metas:
         return meta
 
     def _date_done(self, event: Event) -> str:
-        done = datetime.fromtimestamp(event.occurred_at_us / 1e6, tz=UTC)
-        return done.astimezone(self._timezone).isoformat()
+        return datetime.fromtimestamp(event.occurred_at_us / 1e6, tz=self._timezone).isoformat()
 
     def _extended(self, event: Event) -> dict[str, Any]:
         content_type = event.call_content_type

@@ -313,7 +313,7 @@ class Result(Metadata):
             PayloadEncrypted, PayloadNotDecodable, PayloadTooLarge, PayloadMissing, PayloadStoreUnavailable: See their
                 names.
         """
-        payload = self._decoded_head()[1]
+        payload = self._decoded_head()[1] if self._event is None else self._event.payload
         check_plain(payload)
         return payload.content_type, self._decoding.bodies.body(payload)
 

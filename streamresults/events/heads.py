@@ -20,7 +20,7 @@ _ONE_BYTE: Final = 128
 #: The first and the second member of a union: no body, and a body.
 _UNION: Final = (0, 2)
 #: The bits of a length's first byte that are not those of a short string: it goes on, or is negative.
-_LONG_OR_NEGATIVE: Final = 0x81
+LONG_OR_NEGATIVE: Final = 0x81
 #: Bytes of a length, or of an index, that are looked at: up to 2**27, which is more than a record's.
 _LENGTH_BYTES: Final = 4
 #: Bytes behind the state that are looked at: its flag, an attempt of one byte, and six in which the expiry ends for
@@ -50,7 +50,7 @@ def read_head(header: bytes, value: bytes) -> tuple[Prefix, Payload, int] | None
     """
     try:
         length = value[_ID_LENGTH]
-        if not value.startswith(header) or length & _LONG_OR_NEGATIVE:
+        if not value.startswith(header) or length & LONG_OR_NEGATIVE:
             return None
         state_at = _ID + (length >> 1)
         behind = state_at + 1 + (value[state_at] >> 1)
@@ -89,7 +89,7 @@ def read_head(header: bytes, value: bytes) -> tuple[Prefix, Payload, int] | None
 
 def _read_middle(data: bytes, behind: int) -> _Middle | None:
     """Read state, flag, attempt and expiry; the flag stands at ``behind``."""
-    if data[0] & _LONG_OR_NEGATIVE or behind <= 1 or data[behind] > 1 or data[behind + 1] >= _ONE_BYTE:
+    if data[0] & LONG_OR_NEGATIVE or behind <= 1 or data[behind] > 1 or data[behind + 1] >= _ONE_BYTE:
         return None
     found = read_long(data, behind + 2, len(data) - behind - 2)
     if found is None or found[0] < 0:
@@ -118,7 +118,7 @@ def read_name(value: bytes, at: int) -> tuple[str, int]:
 def _name(value: bytes, at: int, end: int) -> str:
     """Read a short string that repeats, and keep it."""
     raw = value[at:end]
-    if raw[0] & _LONG_OR_NEGATIVE or len(raw) < end - at:
+    if raw[0] & LONG_OR_NEGATIVE or len(raw) < end - at:
         raise IndexError
     found = raw[1:].decode()
     if len(_names) < _CACHE_MAX:
@@ -151,7 +151,7 @@ def read_group(value: bytes, at: int) -> tuple[bytes, int] | None:
         at += 1 + (root >> 1)
         length = value[at]
         end = at + 1 + (length >> 1)
-        if (parent | root | length) & _LONG_OR_NEGATIVE:
+        if (parent | root | length) & LONG_OR_NEGATIVE:
             return None
         index = _index(value, end)
         return None if index is None else (value[at + 1 : end], index)

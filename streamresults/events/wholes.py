@@ -13,15 +13,24 @@ from struct import error as StructError  # noqa: N812 -- it is an exception, wha
 from typing import Final
 
 from streamresults.events.event import Event
-from streamresults.events.heads import read_head, read_length, read_long, read_name
+from streamresults.events.heads import LONG_OR_NEGATIVE, read_head, read_length, read_long, read_name
 
 _double: Final = Struct("<d").unpack_from
 #: Bytes of a moment of our time; and of 8 such bytes the bits that say that a number goes on.
 _MOMENT_BYTES: Final = 8
 _GOES_ON: Final = 0x8080_8080_8080_8080
 _MOMENT: Final = 0x0080_8080_8080_8080
+#: Numbers of one byte.
+_ONE_BYTE: Final = 128
 #: Bytes of an index or a count that are looked at: up to 2**27.
 _NUMBER_BYTES: Final = 4
+#: Names of tasks with their workers and queues that are kept. Larger holds more in memory for ever, smaller reads those
+#: of a large fleet anew each time.
+_CACHE_MAX: Final = 2048
+
+#: A task's name, its worker, its queue, how often it was tried again, and the content type of its call.
+_Origin = tuple[str, str, str, int, str]
+_origins: Final[dict[bytes, _Origin]] = {}
 
 
 def read_whole(header: bytes, value: bytes) -> Event | None:
@@ -50,11 +59,7 @@ def read_whole(header: bytes, value: bytes) -> Event | None:
         trace, at = _text(value, at)
         if value[at]:
             return None  # labels
-        name, at = read_name(value, at + 1)
-        worker, at = read_name(value, at)
-        queue, at = read_name(value, at)
-        retries, at = _number(value, at)
-        call_content_type, at = read_name(value, at)
+        (name, worker, queue, retries, call_content_type), at = _origin(value, at + 1)
         args, at = _bytes(value, at)
         kwargs, at = _bytes(value, at)
         stamped_headers, at = _texts(value, at)
@@ -105,7 +110,34 @@ def _moment(value: bytes, at: int) -> tuple[int, int]:
     return bits >> 1, at + _MOMENT_BYTES
 
 
+def _origin(value: bytes, at: int) -> tuple[_Origin, int]:
+    """Return the fields from the task's name to the content type of its call, which repeat from event to event."""
+    end = at + 1 + (value[at] >> 1)
+    end += 1 + (value[end] >> 1)
+    end += 2 + (value[end] >> 1)
+    end += 1 + (value[end] >> 1)
+    alike = value[at:end]
+    return _origins.get(alike) or _read_origin(alike), end
+
+
+def _read_origin(data: bytes) -> _Origin:
+    name, at = read_name(data, 0)
+    worker, at = read_name(data, at)
+    queue, at = read_name(data, at)
+    retries, at = _number(data, at)
+    call_content_type, at = read_name(data, at)
+    if at != len(data):
+        raise IndexError  # a number of more than one byte
+    origin = name, worker, queue, retries, call_content_type
+    if len(_origins) < _CACHE_MAX:
+        _origins[data] = origin
+    return origin
+
+
 def _number(value: bytes, at: int) -> tuple[int, int]:
+    low = value[at]
+    if low < _ONE_BYTE:
+        return (low >> 1) ^ -(low & 1), at + 1
     found = read_long(value, at, _NUMBER_BYTES)
     if found is None:
         raise IndexError
@@ -113,10 +145,15 @@ def _number(value: bytes, at: int) -> tuple[int, int]:
 
 
 def _bytes(value: bytes, at: int) -> tuple[bytes, int]:
-    length, at = read_length(value, at)
-    end = at + length
-    if not at <= end <= len(value):
-        raise IndexError
+    """Return bytes; fewer where the record is cut, so that the next field, or the end, is not where it should be."""
+    length = value[at]
+    at += 1
+    if length & LONG_OR_NEGATIVE:
+        length, at = read_length(value, at - 1)
+        if length < 0:
+            raise IndexError
+        length <<= 1
+    end = at + (length >> 1)
     return value[at:end], end
 
 
@@ -130,9 +167,9 @@ def _text(value: bytes, at: int) -> tuple[str, int]:
 
 def _texts(value: bytes, at: int) -> tuple[tuple[str, ...], int]:
     """Return the strings of an array that is written as one block."""
+    if not value[at]:
+        return (), at + 1
     count, at = read_length(value, at)
-    if not count:
-        return (), at
     if not 0 < count <= len(value):
         raise IndexError
     found = []

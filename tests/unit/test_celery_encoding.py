@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import kombu.utils.json
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kombu.exceptions import ContentDisallowed, DecodeError
 from kombu.serialization import dumps, loads, register
@@ -14,7 +16,7 @@ from kombu.serialization import dumps, loads, register
 from streamresults.celery.encoding import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 JSON = "application/json"
 _leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
@@ -27,6 +29,46 @@ def test_a_value_is_what_kombu_reads(value: Any) -> None:
     _, charset, text = dumps(value, serializer="json")
 
     assert decode(JSON, text.encode(), {JSON}) == loads(text, JSON, charset, accept={JSON})
+
+
+@given(_values, st.booleans(), st.randoms())
+@settings(max_examples=500)
+@example(value=10**400, ascii_only=True, dice=random.Random(1))
+def test_what_is_broken_or_strange_is_what_kombu_makes_of_it(value: Any, ascii_only: bool, dice: random.Random) -> None:  # noqa: FBT001 -- a case
+    """Numbers of any size, other alphabets, doubled names, white space, cuts: the quick way reads nothing else."""
+    text = kombu.utils.json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    strange = [
+        b"",
+        b"0",
+        b"-",
+        b"+",
+        b".",
+        b"e9",
+        b"E400",
+        b" ",
+        b"\t",
+        b",",
+        b"\x01",
+        b"\xff",
+        b"NaN",
+        b'"',
+        b"_",
+        b"\\",
+    ]
+    for _ in range(10):
+        at = dice.randrange(len(text) + 1)
+        body = text[:at] + dice.choice(strange) + text[at + dice.randrange(2) :]
+
+        assert _outcome(lambda body=body: decode(JSON, body, {JSON})) == _outcome(  # type: ignore[misc]
+            lambda body=body: loads(body, JSON, "utf-8", accept={JSON})  # type: ignore[misc]
+        )
+
+
+def _outcome(read: Callable[[], object]) -> str:
+    try:
+        return repr(read())
+    except DecodeError as exc:
+        return type(exc.__cause__).__name__
 
 
 @pytest.mark.parametrize(
@@ -42,6 +84,13 @@ def test_what_kombu_cannot_read_is_kombus_error(body: bytes) -> None:
 
     assert type(raised.value.__cause__) is type(kombus.value.__cause__)
     assert str(raised.value)[:200] == str(kombus.value)[:200]
+
+
+@pytest.mark.parametrize("mark", ["__type__", "\\u005f_type__", "_\\u005ftype\\u005f_"])
+def test_a_type_of_kombus_is_found_however_it_is_written(mark: str) -> None:
+    body = f'[{{"{mark}": "decimal", "__value__": "1.50"}}]'.encode()
+
+    assert decode(JSON, body, {JSON}) == [Decimal("1.50")]
 
 
 def test_an_empty_payload_is_itself() -> None:
