@@ -21,6 +21,7 @@ from streamresults.celery.groups import Groups
 from streamresults.celery.making import Making
 from streamresults.celery.metas import Metas, pending
 from streamresults.celery.process import connections_of
+from streamresults.celery.redis_options import credentials_of
 from streamresults.celery.seeding import Seeding
 from streamresults.celery.then import Thens
 from streamresults.celery.urls import masked
@@ -74,7 +75,8 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
         self._failure_expires: float = self.expires if failure_expires is None else seconds(failure_expires)
         compression = conf.get("result_compression")
         self.settings = settings_of(conf, url or "", compression=compression)
-        self.connections: Connections = connections_of(self.settings)
+        self.credentials: Final = credentials_of(conf)
+        self.connections: Connections = connections_of(self.settings, self.credentials)
         self.result_consumer = ResultConsumer()
         self._thens = Thens(lambda: self.connections.client, self._told)
         list_celerys_own()

@@ -19,6 +19,7 @@ from msgspec import structs
 from streamresults.celery.chord_finishing import Finishing
 from streamresults.celery.chord_layout import layout_in, part_id, with_added
 from streamresults.celery.chord_recovery import NotKnownYet, begin_again, ends_in_log
+from streamresults.celery.chord_suspicion import Suspicion
 from streamresults.celery.chord_watch import Watch
 from streamresults.errors import PublishError, ServiceUnavailable
 from streamresults.events.event import Event, new_event_id
@@ -78,6 +79,7 @@ class Accounts:
         self._unput: Final[dict[str, dict[str, Event]]] = {}
         #: Chords that are being begun again from the log, with how often they were looked at.
         self._rebuilding: Final[dict[str, int]] = {}
+        self._suspicion: Final = Suspicion(connections)
 
     # -- beginning --------------------------------------------------------------------------------------------------
 
@@ -265,15 +267,30 @@ class Accounts:
         self._watch.add(_ALL, self._sweep_ms / 1000)
 
     def sweep(self) -> None:
-        """Send the bodies of complete chords that nobody sends, and forget those that are done or have expired."""
+        """
+        Send the bodies of complete chords that nobody sends, and forget those that are done or have expired; count what
+        a failover has lost.
+        """
         parts = self._connections.parts
         for group_id in parts.due(_SWEPT, self._sweep_ms):
-            claim = self._claim()
+            try:
+                self._sweep_one(group_id)
+            except ServiceUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 -- of one chord; those behind it must not wait for it
+                _log.exception("chord %s: it is tried again", group_id, extra={"action": "chord_failed"})
+
+    def _sweep_one(self, group_id: str) -> None:
+        claim, parts = self._claim(), self._connections.parts
+        counted = parts.claim(group_id, claim)
+        if counted.status is not Status.WAITING:
+            self._suspicion.forget(group_id)
+        elif self._suspicion.recount(group_id, lambda event: self._put(group_id, event, claim)):
             counted = parts.claim(group_id, claim)
-            if counted.status is Status.CLAIMED:
-                self._finishing.finish(group_id, claim, None, taken_over=counted.taken_over)
-            elif counted.status in (Status.SETTLED, Status.UNKNOWN):
-                parts.unwatch(group_id)
+        if counted.status is Status.CLAIMED:
+            self._finishing.finish(group_id, claim, None, taken_over=counted.taken_over)
+        elif counted.status in (Status.SETTLED, Status.UNKNOWN):
+            parts.unwatch(group_id)
 
     def _pause(self, group_id: str) -> float | None:
         looks = self._rebuilding[group_id] = self._rebuilding.get(group_id, 0) + 1

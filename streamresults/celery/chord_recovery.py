@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Final
 
 from celery import states as celery_states
 from msgspec import structs
 
 from streamresults.celery.chord_layout import COMPLETED, layout_in, part_id, record_id
+from streamresults.client import Basis
 from streamresults.errors import NotYetCovered, ServiceUnavailable
 from streamresults.events.event import Event, Payload
 
@@ -74,13 +76,39 @@ def begin_again(connections: Connections, group_id: str, *, keep_ms: int, settle
 
 def ends_in_log(connections: Connections, group_id: str) -> Iterator[Event]:
     """Give the ends of members that the view shows and whose parts have not come."""
-    found = connections.parts.read(group_id)
-    if found is None or not found.about or found.settled:
-        return
-    layout = layout_in(connections.wiring.codec().decode(found.about))
-    missing = [one for one in dict.fromkeys((*layout.members, *found.added)) if one not in found.parts]
+    missing = _missing(connections, group_id)
     yield from _ends(connections, missing, missing)
     yield from _ends(connections, missing, [part_id(group_id, one) for one in missing])
+
+
+def ends_of_lost_parts(connections: Connections, group_id: str) -> tuple[list[Event], float]:
+    """
+    Return the ends of members that were counted once, as far as the view shows them, and whose parts are not there; and
+    how old the view is, in seconds, infinite where it does not show all.
+
+    An end that nobody has counted, such as that of a task which was revoked before any worker had it, is none of them:
+    it does not name the group.
+    """
+    missing = _missing(connections, group_id)
+    if not missing:
+        return [], 0.0
+    looked = connections.client.lookup_many([*missing, *(part_id(group_id, one) for one in missing)])
+    ends = [
+        structs.replace(_whole(result), task_id=task_id)
+        for task_id, result in zip((*missing, *missing), looked, strict=True)
+        if result.state in celery_states.READY_STATES and result.event.group_id == group_id
+    ]
+    ages = [math.inf if one.as_of is None or one.basis is Basis.PARTIAL else one.as_of for one in looked]
+    return ends, max(ages)
+
+
+def _missing(connections: Connections, group_id: str) -> list[str]:
+    """Return the members that are known of a set that is counted, and whose parts are not there."""
+    found = connections.parts.read(group_id)
+    if found is None or not found.about or found.settled:
+        return []
+    layout = layout_in(connections.wiring.codec().decode(found.about))
+    return [one for one in dict.fromkeys((*layout.members, *found.added)) if one not in found.parts]
 
 
 def _ends(connections: Connections, task_ids: Sequence[str], under: Sequence[str]) -> Iterator[Event]:

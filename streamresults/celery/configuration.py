@@ -120,7 +120,8 @@ def _redis_url(conf: Any) -> str | None:
     if not host:
         return None
     login = ""
-    if conf.get("redis_password"):
+    # As Celery has it: the login of its settings goes where a provider gives one.
+    if conf.get("redis_password") and not conf.get("redis_backend_credential_provider"):
         login = f"{quote(conf.get('redis_username') or '', safe='')}:{quote(conf.redis_password, safe='')}@"
     scheme = "rediss" if conf.get("redis_backend_use_ssl") else "redis"
     return f"{scheme}://{login}{host}:{conf.get('redis_port') or 6379}/{conf.get('redis_db') or 0}"

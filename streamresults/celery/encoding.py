@@ -31,6 +31,9 @@ _TYPE_BYTE, _ESCAPE = b"_\\"
 #: What kombu makes of JSON, without making a decoder anew for each of the three values that a result may have.
 _DECODER: Final = json.JSONDecoder(object_hook=kombu.utils.json.object_hook)
 _decoders: Final = registry._decoders  # noqa: SLF001 -- kombu has no other way to ask who decodes
+#: What kombu makes anew for each value that it encodes as JSON.
+_ENCODER: Final = kombu.utils.json.JSONEncoder()
+_encoders: Final = registry._encoders  # noqa: SLF001 -- as above
 #: Content encodings that were found.
 _CHARSETS: Final[dict[str, str]] = {}
 
@@ -42,6 +45,12 @@ def encode(value: object, serializer: str) -> Payload:
     Raises:
         EncodeError: kombu's own, which Celery turns into the task's failure.
     """
+    codec = _encoders.get(serializer)
+    if codec is not None and codec.encoder is kombu.utils.json.dumps:
+        try:
+            return Payload(content_type=codec.content_type, body=_ENCODER.encode(value).encode())
+        except Exception:  # noqa: BLE001, S110 -- kombu says what is wrong, in its own words
+            pass
     try:
         content_type, _, body = dumps(value, serializer=serializer)
     except EncodeError:

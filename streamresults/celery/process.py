@@ -204,24 +204,30 @@ class Connections:
         self.wiring.close()
 
 
-_OPEN: Final[dict[bytes, Connections]] = {}
+_OPEN: Final[dict[tuple[bytes, int], Connections]] = {}
 _lock = Lock()
 
 
-def connections_of(settings: Settings) -> Connections:
-    """Return the connections of a configuration in this process; connects to nothing."""
-    key = msgspec.json.encode(settings)
+def connections_of(settings: Settings, credentials: object = None) -> Connections:
+    """
+    Return the connections of a configuration in this process; connects to nothing.
+
+    Args:
+        credentials: What gives the login of Redis; another object is another configuration.
+    """
+    key = msgspec.json.encode(settings), id(credentials)
     with _lock:
         found = _OPEN.get(key)
         if found is None:
-            found = _OPEN[key] = Connections(Wiring(settings))
+            # The wiring keeps the object, so that no other one gets its id.
+            found = _OPEN[key] = Connections(Wiring(settings, credentials=credentials))
         return found
 
 
 def use_wiring(settings: Settings, wiring: Wiring) -> Connections:
     """Have backends of a configuration use a wiring, such as one on the in-memory topic and store."""
     with _lock:
-        found = _OPEN[msgspec.json.encode(settings)] = Connections(wiring)
+        found = _OPEN[msgspec.json.encode(settings), id(None)] = Connections(wiring)
     return found
 
 

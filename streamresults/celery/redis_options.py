@@ -18,6 +18,8 @@ _SAME: Final[dict[str, tuple[str, Any]]] = {
     "redis_backend_health_check_interval": ("health_check_interval", None),
     "redis_client_name": ("client_name", None),
 }
+#: What gives the login: a class named by its path stands in the URL, an object is handed on beside it.
+_PROVIDER: Final = "redis_backend_credential_provider"
 #: What stands in the scheme of a URL whose address is that of sentinels.
 _SENTINEL: Final = "+sentinel:"
 #: How a server's certificate is looked at; and what redis-py calls the three ways.
@@ -46,6 +48,8 @@ def with_celerys(url: str, conf: Any) -> str:
     address, _, query = url.partition("?")
     stated = dict(parse_qsl(query, keep_blank_values=True))
     found = {name: conf.get(setting) for setting, (name, default) in _SAME.items() if _made(conf, setting, default)}
+    if isinstance(conf.get(_PROVIDER), str) and conf.get(_PROVIDER):
+        found["credential_provider"] = conf.get(_PROVIDER)
     if address.startswith("rediss"):
         found |= conf.get("redis_backend_use_ssl") if isinstance(conf.get("redis_backend_use_ssl"), dict) else {}
     if _SENTINEL in address:
@@ -58,13 +62,19 @@ def with_celerys(url: str, conf: Any) -> str:
     return f"{address}?{told}" if told else address
 
 
+def credentials_of(conf: Any) -> object:
+    """Return the credential provider, or the class of them, that the settings have as an object; ``None`` without."""
+    provider = conf.get(_PROVIDER)
+    return None if isinstance(provider, str) or not provider else provider
+
+
 def without_effect(url: str, conf: Any) -> list[str]:
     """Return the settings for connections to Redis that somebody has made and that are no part of that URL."""
     options = conf.get("result_backend_transport_options") or {}
     made = [name for name in ("global_keyprefix", "retry_policy") if options.get(name)]
     if _SENTINEL not in url.partition("?")[0]:
         made += [name for name in ("master_name", "sentinel_kwargs") if options.get(name)]
-    others = ("redis_retry_on_timeout", "redis_backend_credential_provider", "redis_max_connections")
+    others = ("redis_retry_on_timeout", "redis_max_connections")
     return made + [name for name in others if conf.get(name)]
 
 

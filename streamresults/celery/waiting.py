@@ -18,6 +18,7 @@ from vine import promise
 from streamresults.celery.announced import announce
 from streamresults.celery.errors import timed_out
 from streamresults.celery.fallback import LOOK, FoundElsewhere, looking_elsewhere
+from streamresults.celery.listening import Listening
 from streamresults.celery.members import Members
 from streamresults.deadline import Deadline
 from streamresults.errors import NotYetCovered, ServiceUnavailable, WaitTimeout
@@ -239,13 +240,11 @@ class NativeJoin:
         step = float("inf") if on_interval is None or _is_empty(on_interval) else interval or _INTERVAL
         if self._fallback is not None:
             step = min(step, LOOK)
-        while left:
-            for task_id, meta in self._ended_within(left, deadline, step):
-                if on_message is not None:
-                    on_message(meta)
-                yield task_id, meta
-            if left and on_interval is not None:
-                on_interval()
+        with Listening(self.connections.client, on_message, self._meta_of, deadline) as listening:
+            while left:
+                yield from self._ended_within(left, deadline, step, listening)
+                if left and on_interval is not None:
+                    on_interval()
 
     def _own_ends(self, task_ids: Collection[str]) -> dict[str, Meta]:
         """Return the ends that this process knows of by itself, which the view may not show within the deadline."""
@@ -255,10 +254,12 @@ class NativeJoin:
         except ServiceUnavailable:
             return {}  # the wait itself says so, or the topic tells
 
-    def _ended_within(self, left: dict[str, None], deadline: Deadline, step: float) -> Iterator[tuple[str, Meta]]:
+    def _ended_within(
+        self, left: dict[str, None], deadline: Deadline, step: float, listening: Listening
+    ) -> Iterator[tuple[str, Meta]]:
         """Give, and take out of ``left``, what ends within a step."""
         try:
-            for task_id, end in self.connections.client.results(left).ends(_left(deadline, step)):
+            for task_id, end in listening.ends(left, _left(deadline, step)):
                 if isinstance(end, Exception):
                     raise end
                 del left[task_id]
@@ -269,6 +270,7 @@ class NativeJoin:
         if left and self._fallback is not None:
             for task_id, meta in self._ready_metas(list(left)).items():
                 del left[task_id]
+                listening.tell(meta)
                 yield task_id, meta
 
     # -- calling somebody ---------------------------------------------------------------------------------------------

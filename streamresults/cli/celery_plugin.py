@@ -45,6 +45,10 @@ class OfApplication(Invocation):
         settings: Settings = msgspec.structs.replace(self.backend.settings, **stated)
         return settings
 
+    def credentials(self) -> object:
+        """Return what gives the login of the backend's Redis; of another one the URL says all."""
+        return self.backend.credentials if self.redis is None else None
+
 
 class _Plugin(Commands):
     """Loads the file of a command when it is called, and ends by this program's exit codes."""

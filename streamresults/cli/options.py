@@ -73,7 +73,11 @@ class Invocation:
         self.start_logging(log_level)
         settings = self.settings(**stated)
         _log.debug("the configuration is %s", describe(settings), extra={"action": "configuration"})
-        return Wiring(settings)
+        return Wiring(settings, credentials=self.credentials())
+
+    def credentials(self) -> object:
+        """Return what gives the login of Redis, where no URL can say it."""
+        return None
 
     def start_logging(self, usual: str) -> None:
         """Log to stderr; the libraries underneath are heard at the level debug alone."""

@@ -1,4 +1,4 @@
-"""One task's records from the log, read by whoever asks, between offsets that the view's header bounds."""
+"""The records of tasks from the log, read by whoever asks, between offsets that the view's header bounds."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from streamresults.events.fold import NONE
 from streamresults.store.value import unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from threading import Event
 
     from streamresults.client.watermarks import HighestWatermarks
     from streamresults.client.whereabouts import Place
     from streamresults.store.coverage import Coverage
     from streamresults.topic.base import TopicInspector, TopicReader
-    from streamresults.topic.records import Record
+    from streamresults.topic.records import Polled, Record
 
 _POLL: Final = 0.5
 
@@ -56,7 +56,7 @@ def spans(header: Header | None, begin: int, end: int) -> list[Span]:
 
 class LogHistory:
     """
-    Reads the records of one task. Used by one thread.
+    Reads the records of tasks. Used by one thread.
 
     Args:
         closing: Set when the client is closed.
@@ -78,19 +78,23 @@ class LogHistory:
 
     def header(self, task_id: str, partition: int, place: Place) -> Header | None:
         """Return what the view says; ``None`` without a view, or while that does not answer."""
-        if place.view is None:
-            return None
+        (found,) = self.headers({partition: [task_id]}, place)[partition]
+        return found
+
+    def headers(self, wanted: Mapping[int, Sequence[str]], place: Place) -> dict[int, list[Header | None]]:
+        """Do the same for many tasks of each partition in one round trip, in the order asked for."""
+        unknown: dict[int, list[Header | None]] = {p: [None] * len(task_ids) for p, task_ids in wanted.items()}
+        if place.view is None or place.evicting:
+            return unknown
         try:
-            sight = self._watermarks.look(place.view, {partition: [task_id]})[partition]
+            sights = self._watermarks.look(place.view, wanted)
         except ServiceUnavailable:
-            return None
-        coverage, value = sight.looked.coverage, sight.looked.values[0]
-        if coverage is None or sight.is_older or place.evicting:
-            return None
-        if value is None:
-            return Header(coverage)
-        summary = unpack(value).summary
-        return Header(coverage, summary.first, summary.last, summary.floor)
+            return unknown
+        return unknown | {
+            partition: [_header(sight.looked.coverage, value) for value in sight.looked.values]
+            for partition, sight in sights.items()
+            if not sight.is_older
+        }
 
     def low(self, partition: int, deadline: Deadline) -> int:
         """Return the oldest offset that can be read."""
@@ -108,29 +112,66 @@ class LogHistory:
             TopicUnavailable: They were not read in time.
             ClientClosed: Closed meanwhile.
         """
-        key, (begin, end) = task_id.encode(), span
+        key = task_id.encode()
+        return (record for record in self.read_all({partition: span}, deadline) if record.key() == key)
+
+    def read_all(self, wanted: Mapping[int, Span], deadline: Deadline) -> Iterator[Record]:
+        """
+        Read whatever stands between two offsets of each partition, all partitions at the same time.
+
+        Raises:
+            TopicUnavailable, ClientClosed: As :meth:`read` does.
+        """
+        left = {partition: span for partition, span in wanted.items() if span[0] < span[1]}
+        if not left:
+            return
         # One of its own for each stretch: what an earlier one had fetched must not be taken for this one's.
         reader = self._open_reader()
         try:
-            reader.assign({partition: begin})
-            while begin < end:
+            reader.assign({partition: begin for partition, (begin, _) in left.items()})
+            while left:
                 if self._closing.is_set():
-                    raise ClientClosed("the client was closed", task_id=task_id)
+                    raise ClientClosed("the client was closed while the log was read", task_id="")
                 if deadline.passed():
-                    msg = f"task {task_id!r}: partition {partition} was not read up to {end} in {deadline.total:g} s"
+                    partition, (_, end) = next(iter(left.items()))
+                    msg = f"partition {partition} was not read up to {end} in {deadline.total:g} s"
                     raise TopicUnavailable(msg)
                 polled = reader.poll(deadline.remaining(_POLL))
-                for record in polled.records:
-                    offset = record.offset() or 0
-                    if record.partition() == partition and begin <= offset < end:
-                        begin = offset + 1
-                        if record.key() == key:
-                            yield record
-                    elif record.partition() == partition and offset >= end:
-                        begin = end  # what is missing before it are marks of transactions
-                begin = max(begin, polled.ends.get(partition, 0))
-                if partition in polled.out_of_range:  # retention went on meanwhile
+                yield from _taken(polled, left)
+                for partition in polled.out_of_range.keys() & left:  # retention went on meanwhile
+                    begin, end = left[partition]
                     begin = max(begin, self.low(partition, deadline))
+                    left[partition] = begin, end
                     reader.assign({partition: begin})
+                done = [partition for partition, (begin, end) in left.items() if begin >= end]
+                for partition in done:
+                    del left[partition]
+                if done and left:
+                    reader.unassign(done)
         finally:
             reader.close()
+
+
+def _header(coverage: Coverage | None, value: bytes | None) -> Header | None:
+    if coverage is None:
+        return None
+    if value is None:
+        return Header(coverage)
+    summary = unpack(value).summary
+    return Header(coverage, summary.first, summary.last, summary.floor)
+
+
+def _taken(polled: Polled, left: dict[int, Span]) -> Iterator[Record]:
+    """Give those records of a poll that are wanted, and note in ``left`` how far each partition is read by them."""
+    for record in polled.records:
+        partition, offset = record.partition() or 0, record.offset() or 0
+        begin, end = left.get(partition, (0, 0))
+        if begin <= offset < end:
+            left[partition] = offset + 1, end
+            yield record
+        elif partition in left and offset >= end:
+            left[partition] = end, end  # what is missing before it are marks of transactions
+    for partition, reached in polled.ends.items():
+        if partition in left:
+            begin, end = left[partition]
+            left[partition] = max(begin, reached), end

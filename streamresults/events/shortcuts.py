@@ -58,8 +58,15 @@ def _moment(microseconds: int) -> bytes:
     return (bits | 0x80_8080_8080_8080).to_bytes(8, "little")
 
 
+#: Lengths of nearly all strings. More take memory for ever, fewer have those of arguments encoded anew each time.
+_LENGTHS: Final = [_long(length) for length in range(1024)]
+
+
 def _bytes(data: bytes) -> bytes:
-    return _long(len(data)) + data
+    try:
+        return _LENGTHS[len(data)] + data
+    except IndexError:
+        return _long(len(data)) + data
 
 
 def _string(text: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from streamresults.store.parts import Claim, Counted, Parts, PartSet, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class _Set:
@@ -24,6 +24,8 @@ class _Set:
         self.until_ms = 0
         self.taken_over = False
         self.settled = False
+        #: Which primary it was begun on; ``None`` for not begun, empty for anew.
+        self.born: str | None = None
         #: ``None``: for ever.
         self.kept_until_ms: int | None = None
 
@@ -51,6 +53,7 @@ class MemoryParts(Parts):
         self._now_ms: Final = now_ms
         self._check: Final = check
         self._lock: Final = Lock()
+        self._failovers = 0
         self._sets: Final[dict[str, _Set]] = {}
         self._aliases: Final[dict[str, tuple[str, int | None]]] = {}
         #: When each is due.
@@ -74,6 +77,8 @@ class MemoryParts(Parts):
             if settled:
                 one = self._sets[set_id] = _Set()
             one.about = about
+            if one.born is None:
+                one.born = "" if settled else self._primary()
             one.size = one.size if size is None else size
             self._keep(one, keep_ms)
             return settled
@@ -156,6 +161,31 @@ class MemoryParts(Parts):
             one.settled = True
             self._keep(one, keep_ms)
             return True
+
+    def suspect(self, set_id: str) -> str:
+        """Tell which primary may have lost parts of a set; see :meth:`Parts.suspect`."""
+        self._check()
+        with self._lock:
+            one = self._live(set_id)
+            return self._primary() if one is not None and one.born and one.born != self._primary() else ""
+
+    def trust(self, set_id: str, primary: str) -> None:
+        """Have a set suspected no more; see :meth:`Parts.trust`."""
+        self._check()
+        with self._lock:
+            one = self._live(set_id)
+            if one is not None and one.born:
+                one.born = primary
+
+    def _primary(self) -> str:
+        return str(self._failovers + 1)
+
+    def fail_over(self, set_id: str, lost: Sequence[str]) -> None:
+        """Lose parts that no replica had, as a failover does."""
+        with self._lock:
+            self._failovers += 1
+            for part in lost:
+                del self._sets[set_id].parts[part]
 
     def read(self, set_id: str) -> PartSet | None:
         """Return what there is of a set; see :meth:`Parts.read`."""

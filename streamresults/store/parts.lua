@@ -1,7 +1,7 @@
 -- One operation on one set of parts; what it promises stands in parts.py.
 --
 -- KEYS  1 the set: a hash of about, size, added (how many), come (how many), token, until (ms), taken,
---       settled, p:<part> = '1' (final) or '0', and the part's bytes;  x:<member> = its number among those that were added
+--       settled, born (which primary it was begun on, '' for not known), p:<part> = '1' (final) or '0', and the part's bytes;  x:<member> = its number among those that were added
 -- ARGV  1 operation   2 milliseconds that the set is kept from now on, 0 for ever   3.. see each operation
 -- Returns {status, come, expected or -1, milliseconds that the claim is held, 1 if it was taken over}, or 1 or 0.
 
@@ -45,6 +45,12 @@ local function closed()
   return get('token') and all and tonumber(get('come') or 0) >= all
 end
 
+-- Which history of writes this is: another one since a replica was promoted, or since a restart. '' for not known.
+local function primary()
+  local said = redis.pcall('INFO', 'replication')
+  return type(said) == 'string' and string.match(said, 'master_replid:(%x+)') or ''
+end
+
 local operations = {}
 
 -- 3 about   4 size, '' for not known   5 '1' to begin again what was settled
@@ -55,6 +61,8 @@ function operations.begin()
     redis.call('DEL', key)
   end
   redis.call('HSET', key, 'about', ARGV[3])
+  -- What is begun anew is never suspected: its caller may know of an earlier run's parts.
+  redis.call('HSETNX', key, 'born', settled == 1 and '' or primary())
   if ARGV[4] ~= '' then redis.call('HSET', key, 'size', ARGV[4]) end
   keep()
   return settled
@@ -115,6 +123,19 @@ function operations.settle()
   redis.call('DEL', key)
   redis.call('HSET', key, 'settled', 1)
   keep()
+  return 1
+end
+
+function operations.suspect()
+  local born = get('born')
+  if not born or born == '' or get('settled') then return '' end
+  local now = primary()
+  return now ~= born and now or ''
+end
+
+-- 3 primary
+function operations.trust()
+  if (get('born') or '') ~= '' and not get('settled') then redis.call('HSET', key, 'born', ARGV[3]) end
   return 1
 end
 

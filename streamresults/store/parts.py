@@ -134,6 +134,19 @@ class Parts(ABC):
         """
 
     @abstractmethod
+    def suspect(self, set_id: str) -> str:
+        """
+        Tell whether parts of a set may have been lost: return which primary holds it, if that is another one than when
+        it was begun; empty otherwise, where nobody knows, and for a set that was begun anew.
+
+        A replica that was promoted is another one, and so is a server that was started again.
+        """
+
+    @abstractmethod
+    def trust(self, set_id: str, primary: str) -> None:
+        """Have a set suspected no more while this primary holds it: what it may have lost was put again."""
+
+    @abstractmethod
     def read(self, set_id: str) -> PartSet | None:
         """Return what there is of a set; ``None`` for nothing."""
 

@@ -213,13 +213,14 @@ class RedisStore(Store):
 
     Args:
         url: As :func:`~streamresults.store.redis_url.open_nodes` reads it.
+        credentials: What gives the login, as it takes it.
 
     Raises:
         ConfigurationError: The URL is none.
     """
 
-    def __init__(self, url: str) -> None:
-        self._nodes = open_nodes(url)
+    def __init__(self, url: str, credentials: object = None) -> None:
+        self._nodes = open_nodes(url, credentials)
         self._calls = Calls(self._nodes)
         self.where: Final = self._nodes.where
 

@@ -64,6 +64,15 @@ class RedisParts(Parts):
         """Settle a set; see :meth:`Parts.settle`."""
         return bool(self._run(set_id, "settle", keep_ms, token))
 
+    def suspect(self, set_id: str) -> str:
+        """Tell which primary may have lost parts of a set; see :meth:`Parts.suspect`."""
+        found: bytes = self._run(set_id, "suspect", 0)
+        return found.decode()
+
+    def trust(self, set_id: str, primary: str) -> None:
+        """Have a set suspected no more; see :meth:`Parts.trust`."""
+        self._run(set_id, "trust", 0, primary)
+
     def read(self, set_id: str) -> PartSet | None:
         """Return what there is of a set; see :meth:`Parts.read`."""
         key = self._key(set_id)

@@ -14,6 +14,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from streamresults.errors import ConfigurationError
+from streamresults.store.redis_credentials import OPTION, Credentials
 from streamresults.store.redis_nodes import Address, Cluster, Nodes, OneServer, Replicated
 
 #: Seconds until a connection that says nothing counts as lost. Smaller takes a slow script for an outage; larger keeps
@@ -27,13 +28,15 @@ _CONNECTIONS: Final = 2**31
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
 _FILES: Final = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
+#: What is for the servers of a primary alone, and not for its sentinels.
+_OF_SERVERS: Final = ("username", "password", "db", OPTION)
 _OF_MANY: Final = re.compile(
     r"(?P<scheme>rediss?)\+(?P<kind>sentinel|cluster)://(?P<login>[^/?]*@)?(?P<hosts>[^/?@]+)"
     r"(?:/(?P<path>[^?]*))?(?:\?(?P<query>.*))?"
 )
 
 
-def open_nodes(url: str) -> Nodes:
+def open_nodes(url: str, credentials: object = None) -> Nodes:
     """
     Return the servers that a URL names.
 
@@ -47,17 +50,22 @@ def open_nodes(url: str) -> Nodes:
     ``ssl_certfile`` and ``ssl_keyfile`` are the client's own. Whatever else redis-py's connections take by name may
     stand in the query too.
 
+    Args:
+        credentials: A ``CredentialProvider`` of redis-py's, or a class of them, for a URL that has no
+            ``credential_provider=package.module:Class`` in its query. Sentinels are not told what it gives.
+
     Raises:
-        ConfigurationError: The URL is none, or names a file that is not there.
+        ConfigurationError: The URL is none, names a file or a class that is not there, or has a login beside a
+            provider.
     """
     try:
         many = _OF_MANY.fullmatch(url)
         if many is None:
-            return _one_server(_connection(url))
+            return _one_server(_connection(url, credentials))
         login, hosts, query = many["login"] or "", many["hosts"], dict(parse_qsl(many["query"] or ""))
         of_sentinels = {name: query.pop(name) for name in list(query) if name.startswith("sentinel_")}
         # The names of many servers are not for the library: to it the rest is the URL of one.
-        connection = _connection(f"{many['scheme']}://{login}host?{urlencode(query)}")
+        connection = _connection(f"{many['scheme']}://{login}host?{urlencode(query)}", credentials)
         if many["kind"] == "cluster":
             return _cluster(connection, _addresses(hosts, _PORT), many["path"])
         return _replicated(
@@ -68,7 +76,7 @@ def open_nodes(url: str) -> Nodes:
         raise ConfigurationError(msg) from exc
 
 
-def _connection(url: str) -> dict[str, Any]:
+def _connection(url: str, credentials: object) -> dict[str, Any]:
     """Return the arguments of a connection, which the library would otherwise check only when it connects."""
     arguments: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT,
@@ -80,6 +88,12 @@ def _connection(url: str) -> dict[str, Any]:
         "max_connections": _CONNECTIONS,
         **parse_url(url),  # type: ignore[no-untyped-call]  # as shipped
     }
+    provider = arguments.pop(OPTION, None) or credentials
+    if provider is not None:
+        if arguments.get("username") or arguments.get("password"):
+            msg = f"a login stands in it beside a {OPTION}: one of them has to go"
+            raise ValueError(msg)
+        arguments[OPTION] = Credentials(provider)
     for name in _FILES:
         file = arguments.get(name)
         if file is not None and not Path(file).exists():
@@ -117,7 +131,7 @@ def _replicated(connection: dict[str, Any], seeds: list[Address], primary: str, 
     if not primary:
         msg = "the primary's name stands behind the hosts, such as redis+sentinel://host:26379/mymaster"
         raise ValueError(msg)
-    own = {name: value for name, value in connection.items() if name not in ("username", "password", "db")}
+    own = {name: value for name, value in connection.items() if name not in _OF_SERVERS}
     own |= {name.removeprefix("sentinel_"): value for name, value in login.items()}
     sentinel = Sentinel([])  # type: ignore[no-untyped-call]  # as shipped
     sentinel.sentinels = [_client(_checked(own), address) for address in seeds]

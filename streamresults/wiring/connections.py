@@ -31,9 +31,18 @@ class Connections:
     Args:
         broker: Instead of the Kafka that the settings name, such as the one in memory.
         store: Instead of the Redis that they name.
+        credentials: A credential provider of redis-py's, or a class of them, that gives the login of the Redis that
+            they name.
     """
 
-    def __init__(self, settings: Settings, *, broker: Broker | None = None, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        broker: Broker | None = None,
+        store: Store | None = None,
+        credentials: object = None,
+    ) -> None:
         self.settings = settings
         self._broker = broker
         #: The same with signatures, where they are configured.
@@ -41,6 +50,7 @@ class Connections:
         #: What was refused for its signature.
         self.refusals: Refusals | None = None
         self._store = store
+        self._credentials = credentials
         self._owned = ExitStack()
 
     def __enter__(self) -> Self:
@@ -165,7 +175,7 @@ class Connections:
             raise ConfigurationError(msg)
         from streamresults.store.redis import RedisStore
 
-        return RedisStore(self.settings.redis_url)
+        return RedisStore(self.settings.redis_url, self._credentials)
 
     def namespace(self, about: TopicDescription) -> str:
         """Return the prefix of keys, channels and the group."""

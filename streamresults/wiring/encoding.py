@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 class Encoding(Connections):
     """What the flows of one configuration encode and decode with."""
 
-    def __init__(self, settings: Settings, *, broker: Broker | None = None, store: Store | None = None) -> None:
-        super().__init__(settings, broker=broker, store=store)
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        broker: Broker | None = None,
+        store: Store | None = None,
+        credentials: object = None,
+    ) -> None:
+        super().__init__(settings, broker=broker, store=store, credentials=credentials)
         self._codec: Codec | None = None
         self._allowlist: ExceptionAllowlist | None = None
 

@@ -35,6 +35,7 @@ class Wiring(Encoding):
     Args:
         broker: Instead of the Kafka that the settings name, such as the one in memory.
         store: Instead of the Redis that they name.
+        credentials: What gives the login of the Redis that they name; see :class:`Connections`.
     """
 
     def publisher(

@@ -204,6 +204,18 @@ def test_progress_is_told_as_it_comes(scene: World) -> None:
         assert seen == ["STARTED", "PROGRESS", "PROGRESS", "PROGRESS", "SUCCESS"]
 
 
+def test_progress_of_each_member_of_a_group_is_told_as_it_comes(scene: World) -> None:
+    seen: dict[str, list[str]] = {}
+    result = group(scene.tasks.progress.s(3), scene.tasks.progress.s(2), scene.tasks.sleep.s(2)).apply_async()
+
+    result.get(timeout=SOON, on_message=lambda meta: seen.setdefault(meta["task_id"], []).append(meta["status"]))
+
+    three, two, _ = [seen.get(member.id, []) for member in result.results]
+    assert (three[-4:], two[-3:]) == (["PROGRESS"] * 3 + ["SUCCESS"], ["PROGRESS"] * 2 + ["SUCCESS"])
+    if scene.ours:
+        assert (three[0], two[0], len(three), len(two)) == ("STARTED", "STARTED", 5, 4)
+
+
 def test_a_task_reads_the_state_that_it_has_just_said(scene: World) -> None:
     assert scene.tasks.own_state.delay().get(timeout=SOON) == ["HALF", {"done": 50}]
 

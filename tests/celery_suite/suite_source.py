@@ -31,6 +31,8 @@ _TOOLS: Final = (
     "eventlet",
     "setuptools",
 )
+#: What the tests of one release want besides. Those of 5.6 block for longer than redis-py from 8 on waits for a reply.
+_TOOLS_OF: Final = {"5.6": ("redis<8",)}
 #: What the package is made of.
 _PACKAGE: Final = ("streamresults", "schemas", "pyproject.toml", "README.md", "LICENSE")
 #: Step 2 of the guide, for the two classes that the tests of t/integration raise themselves.
@@ -75,7 +77,8 @@ class SuiteSource:
     def _install(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         subprocess.run([sys.executable, "-m", "venv", str(self.folder / "venv")], check=True)
-        self._pip("install", f"{self._copied()}[celery]", f"celery[redis]=={self.version}", *_TOOLS)
+        own = _TOOLS_OF.get(self.version.rpartition(".")[0], ())
+        self._pip("install", f"{self._copied()}[celery]", f"celery[redis]=={self.version}", *_TOOLS, *own)
 
     def _copied(self) -> Path:
         """Copy what makes the package, as building it leaves files where it is built, and return where."""

@@ -3,7 +3,7 @@ What whoever counts parts may expect, of Redis, alone or behind Sentinel, of a R
 
 We test these aspects: a part counts once; one call alone is told that a set is complete; a claim keeps others out for
 its lease and is taken over behind it; nothing comes behind a claim; sets end when they should, and a lost one can be
-begun again.
+begun again; one that another primary holds is suspected.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ import pytest
 from streamresults.errors import StoreUnavailable
 from streamresults.store.memory import MemoryStore
 from streamresults.store.parts import Claim, Status
+from streamresults.store.redis import RedisStore
 from tests.contract.store_desk import remove
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from redis_server import RedisServer
 
     from streamresults.store.parts import Counted, Parts
-    from streamresults.store.redis import RedisStore
 
 #: Milliseconds of a lease that nobody waits for, and of one that a test waits for.
 LONG: Final = 60_000
@@ -361,3 +364,69 @@ def test_a_flush_loses_sets_too() -> None:
     store.flush()
 
     assert parts.read("s") is None
+
+
+# -- a primary that is another one ------------------------------------------------------------------------------------
+
+
+def test_a_set_is_not_suspected_on_the_primary_it_was_begun_on(parts: Parts) -> None:
+    begin(parts, None)
+    put(parts, "1")
+    begin(parts, 3, anew=False)
+
+    assert parts.suspect("s") == ""
+    assert parts.suspect("nobody's") == ""
+    parts.trust("nobody's", "p")
+    assert parts.read("nobody's") is None
+
+
+def test_a_set_that_another_primary_holds_is_suspected_until_that_one_is_trusted(parts: Parts) -> None:
+    begin(parts)
+    parts.trust("s", "one that is gone")
+    primary = parts.suspect("s")
+    assert primary
+    begin(parts, 2, anew=False)
+    assert parts.suspect("s") == primary
+
+    parts.trust("s", primary)
+
+    assert parts.suspect("s") == ""
+
+
+def test_a_set_that_was_begun_anew_or_is_settled_is_never_suspected(parts: Parts) -> None:
+    begin(parts, 1)
+    put(parts, "1")
+    parts.settle("s", "1", keep_ms=KEEP)
+    parts.trust("s", "one that is gone")
+    assert parts.suspect("s") == ""
+
+    begin(parts, None, anew=True)
+    begin(parts, 2, anew=False)
+    parts.trust("s", "one that is gone")
+
+    assert parts.suspect("s") == ""
+
+
+@pytest.mark.redis
+def test_a_server_that_was_started_again_is_another_primary(
+    server: RedisServer, namespace: str, tmp_path: Path
+) -> None:
+    store = RedisStore(server.url)
+    parts = store.parts(namespace, "t")
+    begin(parts)
+    server.restart_with(server.save(tmp_path / "dump"))
+
+    assert parts.suspect("s")
+    store.close()
+
+
+def test_the_store_in_memory_loses_parts_as_a_failover_does() -> None:
+    parts = MemoryStore().parts("n", "t")
+    begin(parts, 3)
+    put(parts, "1")
+    put(parts, "2")
+
+    parts.fail_over("s", ["2"])
+
+    assert put(parts, "3")[:3] == (Status.WAITING, 2, 3)
+    assert parts.suspect("s")

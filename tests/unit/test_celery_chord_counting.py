@@ -60,6 +60,18 @@ def test_a_header_that_comes_out_of_a_generator_is_counted_too(ordered: bool) ->
         assert desk.bodies() == [[0, 1, 2]]
 
 
+def test_groups_out_of_a_generator_come_in_the_order_of_celerys_numbers_and_then_as_they_ended(shared: Desk) -> None:
+    """Celery numbers the members of each from 0, and their ids are not known before they are sent."""
+    groups = (group(shared.task("member", letter, number) for number in range(2)) for letter in "ab")
+    _, requests = shared.begin(chord(groups, shared.task("body")))
+    assert [request.group_index for request in requests] == [0, 1, 0, 1]
+
+    for name, request in reversed(list(zip(["a0", "a1", "b0", "b1"], requests, strict=True))):
+        shared.done(request, name)
+
+    assert shared.bodies() == [["b0", "a0", "b1", "a1"]]
+
+
 def test_the_body_is_sent_under_the_id_that_its_result_was_given(desk: Desk) -> None:
     result, (request,) = desk.begin(desk.chord(1))
 

@@ -1,4 +1,4 @@
-"""A payload is read as kombu reads it, whichever way is taken."""
+"""A payload is written and read as kombu does it, whichever way is taken."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import kombu.utils.json
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from kombu.exceptions import ContentDisallowed, DecodeError
+from kombu.exceptions import ContentDisallowed, DecodeError, EncodeError
 from kombu.serialization import dumps, loads, register
 
-from streamresults.celery.encoding import decode
+from streamresults.celery.encoding import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +22,30 @@ JSON = "application/json"
 _leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
 _others = st.decimals(allow_nan=False) | st.uuids() | st.dates() | st.datetimes() | st.times()
 _values = st.recursive(_leaves | _others, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+
+
+@given(_values)
+@example(value=float("nan"))
+@example(value="\ud800")
+def test_a_value_is_written_byte_for_byte_as_kombu_writes_it(value: Any) -> None:
+    content_type, _, text = dumps(value, serializer="json")
+    payload = encode(value, "json")
+
+    assert (content_type, text.encode()) == (payload.content_type, payload.body)
+
+
+def test_a_value_without_a_form_is_kombus_own_error() -> None:
+    with pytest.raises(EncodeError, match="not JSON serializable"):
+        encode(object(), "json")
+
+
+def test_another_encoder_of_json_is_asked() -> None:
+    """Whoever has registered one wants it used."""
+    register("json", lambda _: "another's", kombu.utils.json.loads, JSON, "utf-8")
+    try:
+        assert encode({}, "json").body == b"another's"
+    finally:
+        register("json", kombu.utils.json.dumps, kombu.utils.json.loads, JSON, "utf-8")
 
 
 @given(_values)
