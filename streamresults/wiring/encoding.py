@@ -18,25 +18,13 @@ if TYPE_CHECKING:
     from streamresults.events.payloads import SerializerRegistry
     from streamresults.payload_store.base import PayloadStore
     from streamresults.payload_store.bodies import Packing
-    from streamresults.settings import Settings
-    from streamresults.store.base import Store
-    from streamresults.topic.base import Broker
 
 
 class Encoding(Connections):
     """What the flows of one configuration encode and decode with."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        broker: Broker | None = None,
-        store: Store | None = None,
-        credentials: object = None,
-    ) -> None:
-        super().__init__(settings, broker=broker, store=store, credentials=credentials)
-        self._codec: Codec | None = None
-        self._allowlist: ExceptionAllowlist | None = None
+    _codec: Codec | None = None
+    _allowlist: ExceptionAllowlist | None = None
 
     def codec(self) -> Codec:
         """Return the codec, which finds schemas of other releases in the schemas topic."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.celery_desk import backend_of, closing_backends
+from tests.celery_desk import backend_of, closing_backends, make_app
 from tests.compacting import compacting
 from tests.unit.desk import Desk, desks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from celery import Celery
 
     from streamresults.celery import StreamResultsBackend
     from streamresults.wiring import Wiring
@@ -40,6 +42,18 @@ def folded(memory_wiring: Wiring) -> Iterator[Wiring]:
     """Give a wiring in memory whose topic is folded meanwhile."""
     with compacting(memory_wiring), closing_backends():
         yield memory_wiring
+
+
+@pytest.fixture
+def app(folded: Wiring) -> Celery:
+    """Give the application of who waits."""
+    return make_app(folded)
+
+
+@pytest.fixture
+def worker(folded: Wiring) -> Any:
+    """Give the backend of who runs the tasks: another process, for all that the first one knows."""
+    return make_app(folded).backend
 
 
 @pytest.fixture

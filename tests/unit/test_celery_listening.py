@@ -12,7 +12,6 @@ from celery import states
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import GroupResult
 
-from tests.celery_desk import make_app
 from tests.unit.test_celery_waiting import SOON, in_thread, waiting
 from tests.waiting import eventually
 
@@ -21,21 +20,8 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from streamresults.wiring import Wiring
 
 MEMBERS = [f"m{number}" for number in range(5)]
-
-
-@pytest.fixture
-def app(folded: Wiring) -> Celery:
-    """Give the application of who waits."""
-    return make_app(folded)
-
-
-@pytest.fixture
-def worker(folded: Wiring) -> Any:
-    """Give the backend of who runs the tasks: another process, for all that the first one knows."""
-    return make_app(folded).backend
 
 
 class Heard:

@@ -15,7 +15,6 @@ from celery.exceptions import TaskRevokedError
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import ResultSet
 
-from tests.celery_desk import make_app
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -23,22 +22,9 @@ if TYPE_CHECKING:
 
     from celery import Celery
 
-    from streamresults.wiring import Wiring
 
 #: Seconds within which anything here happens on a loaded machine.
 SOON = 20.0
-
-
-@pytest.fixture
-def app(folded: Wiring) -> Celery:
-    """Give the application of who waits."""
-    return make_app(folded)
-
-
-@pytest.fixture
-def worker(folded: Wiring) -> Any:
-    """Give the backend of who runs the tasks: another process, for all that the first one knows."""
-    return make_app(folded).backend
 
 
 def waiting(app: Celery) -> int:
