@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from threading import Event, Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import redis
 
@@ -77,12 +77,15 @@ class RedisSubscription(Subscription):
 
     def _received(self, pubsub: redis.client.PubSub, timeout: float) -> list[str]:
         found = []
-        message = pubsub.get_message(timeout=timeout)
-        heard = message is not None
-        while message is not None:
-            if message["type"] == "message":
+        heard = False
+        connection: Any = pubsub.connection
+        while connection.can_read(0 if heard else timeout):
+            heard = True
+            # Whatever has begun is read to its end: redis-py drops the connection, and all that is still to be read
+            # from it, when the rest of a message is not there within the time that it is given.
+            message = pubsub.get_message(timeout=SOCKET_TIMEOUT)
+            if message is not None and message["type"] == "message":
                 found.append(message["data"].decode())
-            message = pubsub.get_message(timeout=0)
         self._check(pubsub, heard=heard)
         return found
 

@@ -2,12 +2,13 @@
 Listening to a store, and what becomes of it when the server goes away.
 
 We test these aspects: listening in vain; closing, from another thread, twice, and without a listener left behind; and,
-on a Redis of the test's own, that a lost connection is told and made again, whether it was cut, killed or fell silent.
+on a Redis of the test's own, that a lost connection is told and made again, whether it was cut, killed or fell silent,
+and that one which only pauses is kept.
 """
 
 from __future__ import annotations
 
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,22 @@ def test_a_lost_connection_is_told_and_made_again(server: RedisServer, own: Redi
 
     assert ["a"] == heard(subscription, 1)
 
+    subscription.close()
+
+
+@pytest.mark.redis
+def test_a_message_that_arrives_in_pieces_loses_nothing(server: RedisServer, own: RedisStore) -> None:
+    """A server that stops for a moment within a message: the rest is waited for, and the connection is kept."""
+    subscription = own.subscribe("c")
+    # More than sockets hold, so some of it is still with the server.
+    server.execute("EVAL", "for i = 1, 250 do redis.call('PUBLISH', 'c', i .. string.rep('x', 100000)) end", "0")
+    server.pause()
+    resuming = Timer(0.2, server.resume)
+    resuming.start()
+
+    assert sorted(f"{number}{'x' * 100_000}" for number in range(1, 251)) == heard(subscription, 250)
+
+    resuming.join(SOON)
     subscription.close()
 
 
