@@ -101,6 +101,12 @@ class Connection:
         if writer is not None:
             writer.urge()
 
+    def attend(self, done: Callable[[], bool], seconds: float) -> None:
+        """Say that this thread waits for an acknowledgement from now on; see :meth:`TopicWriter.attend`."""
+        writer = self.writer
+        if writer is not None:
+            writer.attend(done, seconds)
+
     def flush(self, deadline: Deadline) -> int:
         """Block until everything queued is acknowledged or has failed; return how much is not when it passes."""
         return self.writer.flush(deadline) if self.writer is not None else 0

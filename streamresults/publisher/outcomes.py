@@ -32,14 +32,22 @@ class Outcomes:
     Args:
         find_topic_id: Finds the topic's id, which only positions need; called once, when a first one is asked for.
         urge: Called when somebody begins to wait for a pending event; must not block.
+        attend: The same by the thread that waits, with what tells whether it has come, and seconds: it may be made use
+            of for a moment.
     """
 
-    def __init__(self, find_topic_id: Callable[[], str], urge: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        find_topic_id: Callable[[], str],
+        urge: Callable[[], None],
+        attend: Callable[[Callable[[], bool], float], None],
+    ) -> None:
         #: Guards the count of failures and who waits for a pending event; never held while anything blocks.
         self.lock = Lock()
         self.failed = 0
         self._find_topic_id: Final = find_topic_id
         self.urge: Final = urge
+        self.attend: Final = attend
         self._topic_id: str | None = None
 
     def after_fork(self) -> None:

@@ -93,16 +93,20 @@ class Pending:
             TimeoutError: The timeout passed first; the event is still under way.
         """
         if not self.done:
-            with self._outcomes.lock:
-                self._signal = self._signal or Signal()
-            self._outcomes.urge()
-            if not self.done and not self._signal.wait(Deadline(timeout).remaining(TIMEOUT_MAX)):
+            deadline = Deadline(timeout)
+            self._outcomes.attend(lambda: self.done, deadline.remaining())
+            if not self.done and not self._wait(deadline):
                 msg = f"task {self.event.task_id!r}: not acknowledged yet"
                 raise TimeoutError(msg)
         if self._error is not None:
             raise self._error
         assert self._place is not None
         return Position(self._outcomes.topic_id, *self._place)
+
+    def _wait(self, deadline: Deadline) -> bool:
+        with self._outcomes.lock:
+            self._signal = self._signal or Signal()
+        return self.done or self._signal.wait(deadline.remaining(TIMEOUT_MAX))
 
     def give_up(self, error: Exception) -> None:
         """Take the outcome from a caller who waits no longer; what the brokers say later changes nothing."""

@@ -79,7 +79,7 @@ class Publisher(Saying):
         safe_to_retry: Callable[[BaseException], bool] | None = None,
     ) -> None:
         self._connection: Final = Connection(open_writer, codec, options.schemas_topic)
-        self._outcomes: Final = Outcomes(topic_id, self._connection.urge)
+        self._outcomes: Final = Outcomes(topic_id, self._connection.urge, self._connection.attend)
         self._publish_timeout: Final = options.publish_timeout
         self._making = Making(
             serializer,

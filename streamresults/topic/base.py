@@ -51,8 +51,8 @@ class TopicWriter(ABC):
 
         Args:
             on_ack: Called once, and must neither block nor produce; or never when ``False`` is returned. On the
-                writer's own thread, or within a later call of produce, on whatever thread that is made. On the main
-                thread a signal's handler may end it by raising: it is called once more then.
+                writer's own thread, or within a later call of produce or attend, on whatever thread that is made. On
+                the main thread a signal's handler may end it by raising: it is called once more then.
             partition: -1 for the one that the key belongs to.
             topic: Another topic than the writer's own, over the same connection: a first record there costs no
                 second start.
@@ -70,6 +70,14 @@ class TopicWriter(ABC):
 
         While nobody does, a writer may hold acknowledgements back for some milliseconds.
         """
+
+    def attend(self, done: Callable[[], bool], seconds: float) -> None:  # noqa: ARG002 -- of use to some writers
+        """
+        Say that this thread waits for an acknowledgement from now on, and what tells that it has come.
+
+        A writer may serve acknowledgements on this thread meanwhile: for some milliseconds, and ``seconds`` at most.
+        """
+        self.urge()
 
     @abstractmethod
     def wait_for_room(self, deadline: Deadline) -> bool:

@@ -17,6 +17,7 @@ from streamresults.topic.base import TopicWriter
 from streamresults.topic.kafka_deliveries import Interrupted, delivery, ignore, lost_acknowledgement, text
 from streamresults.topic.kafka_errors import MISSING, append_failure, describe, error_of, is_fatal, translate
 from streamresults.topic.kafka_handles import Forkable, LastError, Settings, open_handle, retry
+from streamresults.topic.kafka_turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +41,10 @@ SERVE_SLICE: Final = 0.05
 #: Fewer cost a call each, more leave so many waiting for the thread.
 SERVE_EVERY: Final = 64
 
-#: Seconds for which the serving thread keeps away after a producing one has served, while nobody is known to wait.
-#: Shorter lets the two compete for the interpreter within a burst, longer delays a burst's last acknowledgements.
-BURST_SLICE: Final = 0.005
+#: Seconds for which a thread that waits for an acknowledgement serves by itself: with the serving thread in between,
+#: threads are switched twice more, up to a third of a confirmed publish. Shorter leaves slow brokers' answers to that
+#: thread, longer holds up the handler of a signal.
+ATTENDED: Final = 0.02
 
 #: Seconds that a waiting caller sleeps at most before it looks again; a safety net, waking is by notification.
 LOOK_AGAIN: Final = 0.1
@@ -74,8 +76,7 @@ class KafkaWriter(Forkable, TopicWriter):
         self._producer: Producer | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._acked = threading.Condition()
-        self._waiting = 0
+        self._turns = Turns()
         self._number = itertools.count().__next__
         #: The callbacks of what librdkafka was given and has not spoken of, by numbers that grow; its own count has its
         #: log lines too while a broker is down. It needs no lock: each step is one of the interpreter's.
@@ -85,10 +86,6 @@ class KafkaWriter(Forkable, TopicWriter):
         #: Why a producer is given up, while its records are handed back.
         self._fatal: KafkaError | None = None
         self._deliver = delivery(self._under_way, lambda: self._fatal)
-        #: Until when the producing threads serve by themselves, by the monotonic clock; guarded by the condition.
-        self._burst_until = 0.0
-        #: Somebody has begun to wait for an acknowledgement since the producing threads served last; guarded likewise.
-        self._urged = False
         #: Grows with everything served.
         self._served = 0
         #: What ``_served`` was when the queue was last seen full.
@@ -135,19 +132,37 @@ class KafkaWriter(Forkable, TopicWriter):
 
     def _serve_here(self) -> None:
         producer = self._producer
-        if producer is not None:
-            self._serve_once(producer, 0)
-            with self._acked:
-                self._burst_until = 0.0 if self._urged else time.monotonic() + BURST_SLICE
-                self._urged = False
+        if producer is None:
+            return
+        if self._turns.take(SERVE_SLICE):
+            try:
+                self._serve_once(producer, 0)
+            finally:
+                self._turns.leave()
+        self._turns.burst()
+
+    def attend(self, done: Callable[[], bool], seconds: float) -> None:
+        """Serve here for a moment, with the serving thread out of the way, unless somebody does already."""
+        producer, seconds = self._producer, min(seconds, ATTENDED)
+        if producer is None:
+            self._turns.urge()
+        elif self._turns.take_to_wait(seconds):
+            self._serve_until(done, producer, seconds)
+
+    def _serve_until(self, done: Callable[[], bool], producer: Producer, seconds: float) -> None:
+        try:
+            until = time.monotonic() + seconds
+            while not done() and (left := until - time.monotonic()) > 0:
+                self._serve_once(producer, left)
+        finally:
+            self._turns.leave()
+            # In this order: whoever comes in between has its own turn, and whoever came before is seen here.
+            if self._under_way or not done():
+                self._turns.urge()
 
     def urge(self) -> None:
         """Have the serving thread at work, burst or not."""
-        with self._acked:
-            self._urged = True
-            if self._burst_until:
-                self._burst_until = 0.0
-                self._acked.notify_all()
+        self._turns.urge()
 
     def _send_again(self, number: int, *record: Any) -> bool:
         """
@@ -201,18 +216,19 @@ class KafkaWriter(Forkable, TopicWriter):
     def _wait(self, done: Callable[[], bool], deadline: Deadline) -> bool:
         if self.forked:
             raise self.not_here()
-        with self._acked:
+        turns = self._turns
+        with turns.changed:
             # Counted before the first look: whoever serves after that look sees the count, and notifies.
-            self._waiting += 1
-            self._acked.notify_all()  # also the serving thread, if it keeps away from a burst
+            turns.waiting += 1
+            turns.changed.notify_all()  # also the serving thread, if it keeps away from a burst
             try:
                 while not done():
                     if deadline.passed() or self._stopping:
                         return False
-                    self._acked.wait(deadline.remaining(LOOK_AGAIN))
+                    turns.changed.wait(deadline.remaining(LOOK_AGAIN))
                 return True
             finally:
-                self._waiting -= 1
+                turns.waiting -= 1
 
     def warm(self, deadline: Deadline) -> None:
         """
@@ -249,9 +265,10 @@ class KafkaWriter(Forkable, TopicWriter):
             producer.purge()
             self._wait_until_purged()
         self._stopping = True
+        self.urge()  # out of its rest
         thread.join()
-        with self._acked:
-            self._acked.notify_all()
+        with self._turns.changed:
+            self._turns.changed.notify_all()
         self._producer = None
         return left
 
@@ -285,12 +302,9 @@ class KafkaWriter(Forkable, TopicWriter):
             for _ in range(2):
                 producer.list_topics(self._topic, HURRY_WITHIN)
         while not self._stopping and self._producer is producer:
-            burst = self._burst_until - time.monotonic()
-            if burst > 0 and not self._waiting:
-                with self._acked:  # where it is seen whether somebody has begun to wait since then
-                    self._acked.wait_for(lambda: self._waiting or not self._burst_until, burst)
-            else:
+            if self._turns.next(SERVE_SLICE, idle=not self._under_way):
                 self._serve_once(producer, SERVE_SLICE)
+                self._turns.leave()
             if self._in_doubt and self._fatal is None and not len(producer):
                 self._tell_of_lost()
         if self._producer is not producer:
@@ -321,9 +335,9 @@ class KafkaWriter(Forkable, TopicWriter):
         while len(producer) and time.monotonic() < deadline:
             self._serve_once(producer, SERVE_SLICE)
         self._fatal = None
-        with self._acked:
+        with self._turns.changed:
             self._served += 1  # there is room again
-            self._acked.notify_all()
+            self._turns.changed.notify_all()
 
     def _serve_once(self, producer: Producer, seconds: float) -> None:
         served = 1
@@ -342,10 +356,10 @@ class KafkaWriter(Forkable, TopicWriter):
             log.exception("a callback of a produced record failed", extra={"action": "ack_callback_failed"})
         finally:
             if served:
-                with self._acked:
+                with self._turns.changed:
                     self._served += served
-                    if self._waiting:
-                        self._acked.notify_all()
+                    if self._turns.waiting:
+                        self._turns.changed.notify_all()
 
     def _told_all_the_same(self, exc: BaseException) -> bool:
         """
@@ -370,9 +384,9 @@ class KafkaWriter(Forkable, TopicWriter):
                 on_ack(lost_acknowledgement(self._topic))
             except Exception:
                 log.exception("a callback of a produced record failed", extra={"action": "ack_callback_failed"})
-        with self._acked:
+        with self._turns.changed:
             self._served += len(lost)
-            self._acked.notify_all()
+            self._turns.changed.notify_all()
 
     def _refuse(self, *_record: Any) -> None:
         raise self.not_here() if self.forked else TopicUnavailable(f"the writer of topic {self._topic!r} is closed")
@@ -381,5 +395,5 @@ class KafkaWriter(Forkable, TopicWriter):
         """Leave the handle to the parent."""
         self._send = self._refuse
         # Another thread may have held these when the process forked.
-        self._opening, self._acked = threading.Lock(), threading.Condition()
+        self._opening, self._turns = threading.Lock(), Turns()
         return self._producer

@@ -150,6 +150,10 @@ class SigningWriter(TopicWriter):
             headers = [*(headers or ()), (SIGNATURE, self._keyring.sign(target, key, value))]
         return self._inner.produce(key, value, on_ack, headers=headers, partition=partition, topic=topic)
 
+    def attend(self, done: Callable[[], bool], seconds: float) -> None:
+        """Say that this thread waits for an acknowledgement."""
+        self._inner.attend(done, seconds)
+
     def urge(self) -> None:
         """Say that somebody waits for an acknowledgement."""
         self._inner.urge()

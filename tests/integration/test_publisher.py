@@ -21,7 +21,7 @@ from streamresults.deadline import Deadline
 from streamresults.errors import PublishFailed, RecordTooLarge
 from streamresults.events.event import Event
 from streamresults.settings import Settings
-from streamresults.topic import kafka_writer
+from streamresults.topic import kafka_turns, kafka_writer
 from streamresults.topic.records import TopicSettings
 from streamresults.topic.sent import send
 from streamresults.wiring import Wiring
@@ -117,7 +117,7 @@ def test_who_waits_does_not_wait_for_the_end_of_a_burst(
     kafka: Wiring, monkeypatch: pytest.MonkeyPatch, confirmed: Callable[[Publisher, Pending], object]
 ) -> None:
     """The thread that serves keeps away from a burst only while nobody waits."""
-    monkeypatch.setattr(kafka_writer, "BURST_SLICE", 3600.0)
+    monkeypatch.setattr(kafka_turns, "BURST_SLICE", 3600.0)
     with kafka.publisher() as publisher:
         publisher.warm()
         confirmed(publisher, _burst(publisher)[-1])

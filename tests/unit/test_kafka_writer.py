@@ -19,7 +19,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from streamresults.deadline import Deadline
 from streamresults.errors import AppendFailed, RecordTooLarge, TopicUnavailable
-from streamresults.topic import kafka_writer
+from streamresults.topic import kafka_turns
 from streamresults.topic.embedded import EmbeddedBroker
 from streamresults.topic.kafka import KafkaBroker, WriterSettings
 from streamresults.topic.kafka_writer import KafkaWriter
@@ -110,9 +110,9 @@ def test_who_begins_to_wait_as_a_burst_begins_ends_it(
 ) -> None:
     """Between the serving thread's look and its rest, word is not lost."""
     writer, told = open_writer(WriterSettings()), threading.Event()
-    with writer._acked:
-        writer._burst_until = time.monotonic() + 4 * SOON
-        eventually(lambda: _doing(writer) == "_serve.__enter__", SOON, "it has seen the burst, and is about to rest")
+    with writer._turns.changed:
+        writer._turns._burst_until = time.monotonic() + 4 * SOON
+        eventually(lambda: _doing(writer) == "next.__enter__", SOON, "it has seen the burst, and is about to rest")
         writer.produce(b"k", b"v", lambda _: told.set())
         writer.urge()
 
@@ -125,7 +125,7 @@ def served_here(
     open_writer: Callable[[WriterSettings], KafkaWriter], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[KafkaWriter]:
     """Give a writer whose acknowledgements the main thread serves, while a signal's handler raises there."""
-    monkeypatch.setattr(kafka_writer, "BURST_SLICE", 4 * SOON)
+    monkeypatch.setattr(kafka_turns, "BURST_SLICE", 4 * SOON)
     writer = open_writer(WriterSettings())
     writer._serve_here()
     eventually(lambda: _doing(writer) == "wait_for.wait", SOON, "the serving thread keeps away")
