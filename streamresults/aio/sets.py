@@ -16,7 +16,7 @@ from streamresults.client.result_set import keep_ends, kept_ends
 from streamresults.deadline import NOT_STATED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from streamresults.aio.handle import AsyncResultHandle
     from streamresults.client import Counts, Result, ResultHandle
@@ -91,7 +91,7 @@ class AsyncResultSet(AsyncMembers):
     ) -> AsyncIterator[tuple[str, Result | Exception]]:
         """Give id and end of each task as it ends to an ``async for``; see :meth:`ResultSet.ends`."""
         with Bell(self._face._loops.here()) as bell:
-            async for ended in self._ends(bell, via, deadline_of(self._face._client, timeout)):
+            async for ended in self._ends(self._set.handles(), bell, via, deadline_of(self._face._client, timeout)):
                 for one in ended:
                     yield one
 
@@ -104,7 +104,7 @@ class AsyncResultSet(AsyncMembers):
         """Give a handle of each task as it ends to an ``async for``; see :meth:`ResultSet.as_completed`."""
         handles = self.handles()
         with Bell(self._face._loops.here()) as bell:
-            async for ended in self._ends(bell, via, deadline_of(self._face._client, timeout)):
+            async for ended in self._ends(self._set.handles(), bell, via, deadline_of(self._face._client, timeout)):
                 for task_id, _ in ended:
                     yield handles[task_id]
 
@@ -134,15 +134,16 @@ class AsyncResultSet(AsyncMembers):
 
     async def _pick(self, picking: Picking[T], timeout: OptionalTimeout, via: Via) -> T:  # noqa: ASYNC109
         with Bell(self._face._loops.here()) as bell:
-            async for ended in self._ends(bell, via, deadline_of(self._face._client, timeout)):
+            async for ended in self._ends(picking.handles, bell, via, deadline_of(self._face._client, timeout)):
                 read = await self._face._questions.ask(picking.read, ended) if _blocks(ended) else picking.read(ended)
                 if picking.take(read):
                     break
         return picking.picked()
 
-    async def _ends(self, bell: Bell, via: Via, deadline: Deadline) -> AsyncIterator[list[Ended]]:
+    async def _ends(
+        self, handles: Mapping[str, ResultHandle], bell: Bell, via: Via, deadline: Deadline
+    ) -> AsyncIterator[list[Ended]]:
         """Give what ends, and let the handles keep it; what is to be given up when it is left is the bell's."""
-        handles = self._set.handles()
         kept, left = kept_ends(handles)
         if kept:
             yield kept
@@ -181,7 +182,7 @@ class AsyncResultSet(AsyncMembers):
         await asyncio.sleep(0)  # where many end at once, everybody on this loop has a turn between two handfuls
         return joining.results(over)
 
-    async def _keep(self, handles: dict[str, ResultHandle], ended: list[Ended]) -> list[Ended]:
+    async def _keep(self, handles: Mapping[str, ResultHandle], ended: list[Ended]) -> list[Ended]:
         for _, found in ended:
             if not isinstance(found, Exception) and not found.has_schema:
                 await self._face._questions.ask(found.find_schema)

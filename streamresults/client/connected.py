@@ -122,7 +122,7 @@ class Connected:
             self._fetcher,
             self._watermarks,
             self._inspector,
-            partition_of=self._whereabouts.partition_of,
+            partitions_of=self._whereabouts.partitions_of,
             homes=self._whereabouts.homes,
             closing=self._closing,
         )

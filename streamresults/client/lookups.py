@@ -8,6 +8,7 @@ shows may be forgotten.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from streamresults.client.provenance import Basis, Provenance
@@ -18,7 +19,7 @@ from streamresults.errors import ClientClosed, ConfigurationError, NotYetCovered
 from streamresults.store.value import unpack_best
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from threading import Event
 
     from streamresults.client.fetching import Fetcher
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from streamresults.client.watermarks import HighestWatermarks, Sight
     from streamresults.client.whereabouts import Place
     from streamresults.events.event import Position
-    from streamresults.events.fold import Best
     from streamresults.store.base import View
     from streamresults.topic.base import TopicInspector
 
@@ -56,7 +56,7 @@ class Lookups:
         watermarks: HighestWatermarks,
         inspector: TopicInspector | None,
         *,
-        partition_of: Callable[[str, Place], int],
+        partitions_of: Callable[[Sequence[str], Place], Sequence[int]],
         homes: Callable[[str, Place], Sequence[int]],
         closing: Event,
     ) -> None:
@@ -64,7 +64,7 @@ class Lookups:
         self._fetcher: Final = fetcher
         self._watermarks: Final = watermarks
         self._inspector: Final = inspector
-        self._partition_of: Final = partition_of
+        self._partitions_of: Final = partitions_of
         self._homes: Final = homes
         self._closing: Final = closing
         #: When the brokers were last asked about a partition's doubt.
@@ -100,23 +100,20 @@ class Lookups:
         """Do the same, and leave out the values that stand in the log alone: :meth:`fetch` reads these."""
         if len(place.counts) > 1:
             return self._look_in_homes(task_ids, place)
-        by_partition: dict[int, list[str]] = {}
-        partition_of = self._partition_of
-        partitions = [partition_of(task_id, place) for task_id in task_ids]
+        by_partition: dict[int, list[str]] = defaultdict(list)
+        partitions = self._partitions_of(task_ids, place)
         for task_id, partition in zip(task_ids, partitions, strict=True):
-            ids = by_partition.get(partition)
-            if ids is None:
-                ids = by_partition[partition] = []
-            ids.append(task_id)
+            by_partition[partition].append(task_id)
         found = self._watermarks.look(_view(place), by_partition)
         results = {
-            partition: self._results(by_partition[partition], self._part(place, partition, sight))
+            partition: iter(self._part(place, partition, sight, by_partition[partition]).results)
             for partition, sight in found.items()
         }
         return [next(results[partition]) for partition in partitions]
 
-    def _part(self, place: Place, partition: int, sight: Sight) -> _PartitionSeen:
-        return _PartitionSeen(place, partition, sight, self._decoding, older=self._is_older(partition, sight))
+    def _part(self, place: Place, partition: int, sight: Sight, task_ids: Sequence[str]) -> _PartitionSeen:
+        older = self._is_older(partition, sight)
+        return _PartitionSeen(place, partition, sight, task_ids, self._decoding, older=older)
 
     def _look_in_homes(self, task_ids: Sequence[str], place: Place) -> list[Result]:
         """Do the same where partitions were added: the higher rank wins, then the newer home."""
@@ -129,11 +126,11 @@ class Lookups:
             for there in ids:
                 there.append(task_id)
         found = self._watermarks.look(_view(place), by_partition)
-        sights = {partition: self._part(place, partition, sight) for partition, sight in found.items()}
-        return [
-            self._best_of(task_id, [(sights[partition], index) for partition, index in homes])
-            for task_id, homes in zip(task_ids, places, strict=True)
-        ]
+        parts = {
+            partition: self._part(place, partition, sight, by_partition[partition])
+            for partition, sight in found.items()
+        }
+        return [_best_of([(parts[partition], index) for partition, index in homes]) for homes in places]
 
     def fetch(self, results: list[Result], deadline: Deadline) -> None:
         """Put whole results in the place of those whose values stand in the log alone; one reader reads all of them."""
@@ -141,37 +138,6 @@ class Lookups:
         found = self._fetcher.fetch_many({result.spot for result in missing.values()}, deadline)
         for at, result in missing.items():
             results[at] = result.fetched(found[result.spot])
-
-    def _best_of(self, task_id: str, homes: Sequence[tuple[_PartitionSeen, int]]) -> Result:
-        """Return what all homes of a task amount to; what one of them does not cover is not covered."""
-        bests = [part.best(index) for part, index in homes]
-        chosen = max(range(len(homes)), key=lambda at: -1 if (best := bests[at]) is None else best.rank)
-        part, index = homes[chosen]
-        found = self._result(task_id, index, part)
-        marks = [part.looked.marks[index] for part, index in homes if not part.older]
-        ages = [part.as_of for part, _ in homes]
-        uncovered = next((part.uncovered for part, _ in homes if part.uncovered), "")
-        return found.among_homes(
-            mark=found.mark or next((mark for mark in marks if mark is not None), None),
-            as_of=None if None in ages else max(age for age in ages if age is not None),
-            uncovered=uncovered,
-        )
-
-    def _results(self, task_ids: Sequence[str], part: _PartitionSeen) -> Iterator[Result]:
-        """Give what is known of each task of a partition, in the order in which they were looked at."""
-        marks, best_of, provenance = part.looked.marks, part.best, part.provenance
-        for index, task_id in enumerate(task_ids):
-            best = best_of(index)
-            if best is None or best.value is None:
-                yield self._result(task_id, index, part)
-            else:
-                yield Result(task_id, provenance, best, marks[index])
-
-    def _result(self, task_id: str, index: int, part: _PartitionSeen) -> Result:
-        """Return what is known of one task of a partition."""
-        best = part.best(index)
-        kind = Result if best is None or best.value is not None else UnfetchedResult
-        return kind(task_id, part.provenance, best, None if part.older else part.looked.marks[index])
 
     # -- watermarks -------------------------------------------------------------------------------------------------
 
@@ -242,39 +208,51 @@ class Lookups:
 
 
 class _PartitionSeen:
-    """What one look says of its partition: the same for every task in it."""
+    """What one look says of its partition, and of tasks in it."""
 
-    def __init__(self, place: Place, number: int, sight: Sight, decoding: Decoding, *, older: bool) -> None:
+    def __init__(
+        self,
+        place: Place,
+        number: int,
+        sight: Sight,
+        task_ids: Sequence[str],
+        decoding: Decoding,
+        *,
+        older: bool,
+    ) -> None:
         self._namespace: Final = place.namespace
         self._number: Final = number
-        self.looked: Final = sight.looked
-        self._values: Final = self.looked.values
-        self._now_ms: Final = self.looked.now_ms
+        self._coverage: Final = sight.looked.coverage
         #: Nothing may be answered from it.
-        self.older: Final = older
-        coverage = self.looked.coverage
-        self.as_of: Final = None if coverage is None else max(0.0, (self.looked.now_ms - coverage.as_of_ms) / 1000)
+        self._older: Final = older
+        now_ms, coverage = sight.looked.now_ms, self._coverage
+        self.as_of: Final = None if coverage is None else max(0.0, (now_ms - coverage.as_of_ms) / 1000)
         self.uncovered: Final = self._why_not_all(sight.highest, evicting=place.evicting)
         basis = Basis.PARTIAL if self.uncovered else Basis.FULL
-        self.provenance: Final = Provenance(decoding, basis, place.topic_id, number, self.as_of, self.uncovered)
+        provenance = Provenance(decoding, basis, place.topic_id, number, self.as_of, self.uncovered)
+        #: The best event of each task, if it may be shown.
+        self._bests: Final = [None if raw is None or older else unpack_best(raw, now_ms) for raw in sight.looked.values]
+        self.marks: Final = [None] * len(task_ids) if older else sight.looked.marks
+        #: What is known of each task.
+        self.results: Final = [
+            (Result if best is None or best.value is not None else UnfetchedResult)(task_id, provenance, best, mark)
+            for task_id, best, mark in zip(task_ids, self._bests, self.marks, strict=True)
+        ]
 
-    def best(self, index: int) -> Best | None:
-        """Return the best event of a task, if it may be shown."""
-        raw = self._values[index]
-        if raw is None or self.older:
-            return None
-        best = unpack_best(raw)
-        return best if best is not None and best.expires_ms > self._now_ms else None
+    def rank(self, index: int) -> int:
+        """Return the rank of a task's best event, -1 without one."""
+        best = self._bests[index]
+        return -1 if best is None else best.rank
 
     def _why_not_all(self, highest: int, *, evicting: bool) -> str:
         """Say what the view does not cover, with the way to mend it; empty when it covers everything."""
-        coverage = self.looked.coverage
+        coverage = self._coverage
         if coverage is None:
             return (
                 f"there is no view of partition {self._number} in namespace {self._namespace!r}. If that is the "
                 "compactors' own: streamresults compactor run"
             )
-        if self.older:
+        if self._older:
             return (
                 f"the view of partition {self._number} is an older one: it has folded up to offset "
                 f"{coverage.watermark}, and this process has seen one that had folded up to {highest}. Redis failed "
@@ -288,6 +266,20 @@ class _PartitionSeen:
                 "A running compactor fills them in, newest first; to watch it: streamresults lag --watch"
             )
         return ""
+
+
+def _best_of(homes: Sequence[tuple[_PartitionSeen, int]]) -> Result:
+    """Return what all homes of a task amount to; what one of them does not cover is not covered."""
+    chosen, at = max(homes, key=lambda home: home[0].rank(home[1]))
+    found = chosen.results[at]
+    marks = [part.marks[index] for part, index in homes]
+    ages = [part.as_of for part, _ in homes]
+    uncovered = next((part.uncovered for part, _ in homes if part.uncovered), "")
+    return found.among_homes(
+        mark=found.mark or next((mark for mark in marks if mark is not None), None),
+        as_of=None if None in ages else max(age for age in ages if age is not None),
+        uncovered=uncovered,
+    )
 
 
 def _view(place: Place) -> View:

@@ -47,8 +47,12 @@ class Members:
             ValueError: As :meth:`add` does; those before it were appended.
             TypeError: It is one text, and no list of ids.
         """
+        result = self._client.result
         for member in check_many(members):
-            self.add(member)
+            if type(member) is str:  # what most are, by the shortest way
+                self._members.append(result(member))
+            else:
+                self.add(member)
 
     def discard(self, member: str | ResultHandle | ResultSet) -> None:
         """Take a member out wherever it stands; harmless when it is not there."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from streamresults.client.options import check_function
@@ -19,12 +22,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Of tasks whose events say so: the group that each belongs to, and its index in it.
-Places = dict[str, tuple[str, int]]
+#: Of groups: the tasks whose events say that they belong to it, with their indexes in it.
+Places = dict[str, dict[str, int]]
 
 
 class Picking(ABC, Generic[T]):
-    """Takes what ends until that is enough. Used by one thread or coroutine."""
+    """
+    Takes what ends until that is enough. Used by one thread or coroutine.
+
+    Args:
+        handles: Whose ends are wanted, in their order.
+    """
+
+    def __init__(self, handles: Mapping[str, ResultHandle]) -> None:
+        self.handles: Final = handles
 
     def read(self, ended: Sequence[Ended]) -> Any:
         """Return what :meth:`take` takes; asks the payload store where a result rests there, and may block then."""
@@ -54,42 +65,48 @@ class Values(Picking[list[Any]]):
     def __init__(
         self, whole: ResultSet, *, propagate: bool, callback: Callable[[str, object], object] | None = None
     ) -> None:
+        super().__init__(whole.handles())
         self._whole: Final = whole
         self._propagate: Final = propagate
         check_function("callback", callback)
         self._callback: Final = callback
-        self._order: Final = {task_id: index for index, task_id in enumerate(whole.handles())}
         self._groups: Final = whole.group_ids()
         self._values: Final[dict[str, object]] = {}
-        self._places: Final[Places] = {}
+        self._places: Final[Places] = defaultdict(dict)
 
     def read(self, ended: Sequence[Ended]) -> _Values:
         """Decode the values; of several exceptions that are to be raised, the first in order is."""
         ordered = self._ordered(ended) if self._propagate else ended
         propagate, groups = self._propagate, self._groups
         values: dict[str, object] = {}
-        places: Places = {}
+        places: Places = defaultdict(dict)
         for task_id, found in ordered:
             try:
-                values[task_id] = value_of(found, propagate=propagate)
+                if propagate and type(found) is Result:
+                    values[task_id] = found.value()  # what most are, by the shortest way
+                else:
+                    values[task_id] = value_of(found, propagate=propagate)
             except BaseException as exc:  # noqa: BLE001 -- what a task raised; raised by who takes this
                 return _Values(values, places, exc)
             if groups:
-                place = _place(found, groups)
-                if place is not None:
-                    places[task_id] = place
+                _put_place(places, task_id, found, groups)
         return _Values(values, places)
 
     def _ordered(self, ended: Sequence[Ended]) -> Sequence[Ended]:
+        if [task_id for task_id, _ in ended] == list(islice(self.handles, len(ended))):
+            return ended  # what had ended before anybody waited comes in order, and may be all there is
         order = self._order
-        indexes = [order[task_id] for task_id, _ in ended]
-        # What had ended before anybody waited comes in order, and may be all there is.
-        return ended if sorted(indexes) == indexes else sorted(ended, key=lambda one: order[one[0]])
+        return sorted(ended, key=lambda one: order[one[0]])
+
+    @cached_property
+    def _order(self) -> dict[str, int]:
+        return {task_id: index for index, task_id in enumerate(self.handles)}
 
     def take(self, read: _Values) -> bool:
         """Keep the values; raise the first exception where that is wanted."""
         self._values.update(read.values)
-        self._places.update(read.places)
+        for group_id, indexes in read.places.items():
+            self._places[group_id].update(indexes)
         if self._callback is not None:
             for task_id, value in read.values.items():
                 self._callback(task_id, value)
@@ -106,6 +123,7 @@ class Everything(Picking[list[Any]]):
     """What is known of each task, in the order of the set; see :meth:`ResultSet.all`."""
 
     def __init__(self, whole: ResultSet) -> None:
+        super().__init__(whole.handles())
         self._whole: Final = whole
         self._found: Final[dict[str, object]] = {}
 
@@ -117,7 +135,10 @@ class Everything(Picking[list[Any]]):
     def picked(self) -> list[Any]:
         """Return all in order, lists for nested sets."""
         groups = self._whole.group_ids()
-        places = {task_id: place for task_id, found in self._found.items() if (place := _place(found, groups))}
+        places: Places = defaultdict(dict)
+        if groups:
+            for task_id, found in self._found.items():
+                _put_place(places, task_id, found, groups)
         return self._whole.in_order(self._found, places)
 
 
@@ -125,7 +146,7 @@ class First(Picking["ResultHandle"]):
     """The first task that ends; see :meth:`ResultSet.first`."""
 
     def __init__(self, handles: Mapping[str, ResultHandle]) -> None:
-        self._handles: Final = handles
+        super().__init__(handles)
         self._first = ""
 
     def take(self, read: Sequence[Ended]) -> bool:
@@ -137,14 +158,14 @@ class First(Picking["ResultHandle"]):
         """Return it."""
         if not self._first:
             raise ValueError("the set has no tasks: there is no first one")
-        return self._handles[self._first]
+        return self.handles[self._first]
 
 
 class FirstSuccess(Picking["ResultHandle"]):
     """The first task that ends with SUCCESS; see :meth:`ResultSet.any`."""
 
     def __init__(self, handles: Mapping[str, ResultHandle]) -> None:
-        self._handles: Final = handles
+        super().__init__(handles)
         self._first = ""
         self._last: object = None
 
@@ -160,7 +181,7 @@ class FirstSuccess(Picking["ResultHandle"]):
     def picked(self) -> ResultHandle:
         """Return it, or raise what the last one raised."""
         if self._first:
-            return self._handles[self._first]
+            return self.handles[self._first]
         if self._last is None:
             raise ValueError("the set has no tasks: none of them can succeed")
         value_of(self._last, propagate=True)
@@ -172,7 +193,7 @@ class FirstException(Picking["ResultHandle | None"]):
     """The first task that has failed or was revoked; see :meth:`ResultSet.first_exception`."""
 
     def __init__(self, handles: Mapping[str, ResultHandle]) -> None:
-        self._handles: Final = handles
+        super().__init__(handles)
         self._first: ResultHandle | None = None
 
     def take(self, read: Sequence[Ended]) -> bool:
@@ -180,7 +201,7 @@ class FirstException(Picking["ResultHandle | None"]):
         for task_id, found in read:
             state = _state(found)
             if not state or state in states.PROPAGATE:
-                self._first = self._handles[task_id]
+                self._first = self.handles[task_id]
                 return True
         return False
 
@@ -199,8 +220,6 @@ def _state(found: Any) -> str:
 
 def value_of(found: object, *, propagate: bool) -> object:
     """Return the value of what has ended; an exception is raised or returned."""
-    if propagate and type(found) is Result:
-        return found.value()
     if isinstance(found, Exception):
         if propagate:
             raise found
@@ -214,11 +233,13 @@ def value_of(found: object, *, propagate: bool) -> object:
         return exc
 
 
-def _place(found: object, groups: Mapping[bytes, str]) -> tuple[str, int] | None:
-    """Return the group among these to which a task belongs, and its index in it; ``None`` where its event says none."""
-    if not groups or type(found) is not Result:
-        return None  # nothing that has an event to be looked at
+def _put_place(places: Places, task_id: str, found: object, groups: Mapping[bytes, str]) -> None:
+    """Take note of which of these groups a task belongs to, and of its index there, where its event says so."""
+    if type(found) is not Result:
+        return  # nothing that has an event to be looked at
     try:
-        return found.place_among(groups)
+        place = found.place_among(groups)
     except StreamResultsError:
-        return None  # a body that is broken: it keeps its place in the list
+        return  # a body that is broken: it keeps its place in the list
+    if place is not None:
+        places[place[0]][task_id] = place[1]

@@ -49,10 +49,12 @@ class Result(Metadata):
 
     __slots__ = (
         "__weakref__",
+        "_behind",
         "_best",
+        "_encoded",
         "_event",
         "_exception",
-        "_head",
+        "_prefix",
         "_provenance",
         "_result",
         "mark",
@@ -72,7 +74,8 @@ class Result(Metadata):
         self._provenance: Final = provenance
         self._best: Final = best
         # Filled in when they are first asked for. Two threads may both decode, and find the same.
-        self._head: tuple[Prefix, Payload, int] | None = None
+        self._prefix: Prefix | None = None
+        self._encoded: Payload | None = None
         self._event: Event | None = None
         self._result: object = _UNREAD
         self._exception: Raisable | None = None
@@ -138,10 +141,10 @@ class Result(Metadata):
         """Whether reading it asks no service: its schema is known, and its payload is not kept outside of the log."""
         if self._best is None or self._best.value is None:
             return True
-        if self._head is not None:
-            return self._head[1].reference is None
+        if self._encoded is not None:
+            return self._encoded.reference is None
         try:
-            return self.has_schema and self._decoded_head()[1].reference is None
+            return self.has_schema and self._read_encoded().reference is None
         except RecordError:
             return True  # what is broken is found to be so without asking anybody
 
@@ -149,10 +152,12 @@ class Result(Metadata):
     def _decoding(self) -> Decoding:
         return self._provenance.decoding
 
-    def _decoded_head(self) -> tuple[Prefix, Payload, int]:
-        if self._head is None:
-            self._head = self._provenance.decoding.codec.decode_head(self._bytes())
-        return self._head
+    def _read_encoded(self) -> Payload:
+        if self._encoded is None:
+            payload, self._behind = self._provenance.decoding.codec.decode_payload(self._bytes())
+            self._encoded = payload  # last: who finds it finds what is behind it too
+            return payload
+        return self._encoded
 
     def _bytes(self) -> bytes:
         best = self._best
@@ -167,8 +172,10 @@ class Result(Metadata):
         Args:
             groups: Their ids, by the bytes of these.
         """
-        value, behind = self._bytes(), (self._head or self._decoded_head())[2]
-        found = read_group(value, behind) if behind >= 0 else None
+        value = self._bytes()
+        if self._encoded is None:
+            self._read_encoded()
+        found = read_group(value, self._behind) if self._behind >= 0 else None
         if found is None:
             if not any(name in value for name in groups):
                 return None  # decoding a whole event takes many times as long as looking for a name in it
@@ -179,12 +186,14 @@ class Result(Metadata):
     @property
     def prefix(self) -> Prefix:
         """The fields that every version of the schema begins with."""
-        if self._head is not None:
-            return self._head[0]
-        try:
-            return self._decoded_head()[0]  # one decoding serves state and result
-        except (RecordError, ServiceUnavailable):
-            return self._decoding.codec.decode_prefix(self._bytes())
+        if self._prefix is None:
+            value = self._bytes()
+            try:
+                self._prefix, payload, self._behind = self._decoding.codec.decode_head(value)
+            except (RecordError, ServiceUnavailable):
+                return self._decoding.codec.decode_prefix(value)
+            self._encoded = payload  # one decoding serves state and result
+        return self._prefix
 
     @property
     def event(self) -> Event:
@@ -297,7 +306,7 @@ class Result(Metadata):
         if state in states.PROPAGATE:
             found = self._raisable()
             raise RemoteTaskError("unknown") if found is None else found.afresh()
-        payload = self._decoded_head()[1]
+        payload = self._read_encoded()
         if state != states.SUCCESS and payload.body is None and payload.reference is None:
             msg = f"task {self.task_id!r} ended as {state}, without a result"
             raise NoResult(msg, task_id=self.task_id, state=state)
@@ -313,12 +322,12 @@ class Result(Metadata):
             PayloadEncrypted, PayloadNotDecodable, PayloadTooLarge, PayloadMissing, PayloadStoreUnavailable: See their
                 names.
         """
-        payload = self._decoded_head()[1] if self._event is None else self._event.payload
+        payload = self._read_encoded() if self._event is None else self._event.payload
         check_plain(payload)
         return payload.content_type, self._decoding.bodies.body(payload)
 
     def _payload(self) -> object:
-        payload = (self._head or self._decoded_head())[1]
+        payload = self._encoded or self._read_encoded()
         body, content_type = payload.body, payload.content_type
         if body is None and payload.reference is None:
             return None

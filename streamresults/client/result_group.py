@@ -55,15 +55,16 @@ class ResultGroup(ResultSet):
         return {self.group_id.encode(): self.group_id, **super().group_ids()}
 
     def _sorted(self, places: Places) -> Sequence[ResultHandle | ResultSet]:
-        members = list(self._members)
-        indexes: dict[int, int] = {}
-        for at, member in enumerate(members if places else ()):
-            place = None if isinstance(member, ResultSet) else places.get(member.task_id)
-            if place is not None and place[0] == self.group_id:
-                indexes[at] = place[1]
-        ordered = [members[at] for at in sorted(indexes, key=indexes.__getitem__)]
-        for at, member in zip(indexes, ordered, strict=True):
-            members[at] = member
+        members, indexes = list(self._members), places.get(self.group_id, {})
+        slots = {
+            at: index
+            for at, member in enumerate(members)
+            if not isinstance(member, ResultSet) and (index := indexes.get(member.task_id)) is not None
+        }
+        order = sorted(slots, key=slots.__getitem__)
+        if order != list(slots):
+            for at, member in zip(slots, [members[at] for at in order], strict=True):
+                members[at] = member
         return members
 
     def save(self, timeout: OptionalTimeout = NOT_STATED) -> Position:

@@ -79,7 +79,7 @@ class ResultSet(Counting):
         Raises:
             WaitTimeout, ClientClosed, WaitRefused: As :meth:`join` does.
         """
-        with closing(self._ends(via, self._client._deadline(timeout))) as ends:  # noqa: SLF001
+        with closing(self._ends(self.handles(), via, self._client._deadline(timeout))) as ends:  # noqa: SLF001
             for ended in ends:
                 yield from ended
 
@@ -125,15 +125,16 @@ class ResultSet(Counting):
         return self._pick(FirstException(self.handles()), timeout, via)
 
     def _pick(self, picking: Picking[T], timeout: OptionalTimeout, via: Via) -> T:
-        with closing(self._ends(via, self._client._deadline(timeout))) as ends:  # noqa: SLF001
+        with closing(self._ends(picking.handles, via, self._client._deadline(timeout))) as ends:  # noqa: SLF001
             for ended in ends:
                 if picking.take(picking.read(ended)):
                     break
         return picking.picked()
 
-    def _ends(self, via: Via, deadline: Deadline) -> Generator[list[Ended], None, None]:
+    def _ends(
+        self, handles: Mapping[str, ResultHandle], via: Via, deadline: Deadline
+    ) -> Generator[list[Ended], None, None]:
         """Give what ends, and let the handles keep it."""
-        handles = self.handles()
         kept, left = kept_ends(handles)
         if kept:
             yield kept
@@ -158,7 +159,7 @@ class ResultSet(Counting):
         Return values in the order of the members, lists for nested sets.
 
         Args:
-            places: The groups that events name as theirs, and the indexes in them.
+            places: What events say of groups, and of indexes in them.
         """
         return [
             member.in_order(values, places) if isinstance(member, ResultSet) else values[member.task_id]

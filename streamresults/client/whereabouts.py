@@ -172,6 +172,11 @@ class Whereabouts:
         """Return the partition that a task is written to by who knows the newest count."""
         return self._partition_of(task_id.encode(), place.counts[0])
 
+    def partitions_of(self, task_ids: Sequence[str], place: Place) -> list[int]:
+        """Do the same for many."""
+        partition_of, count = self._partition_of, place.counts[0]
+        return [partition_of(task_id.encode(), count) for task_id in task_ids]
+
     def homes(self, task_id: str, place: Place) -> tuple[int, ...]:
         """Return every partition that a task can be in, that of the newest count first."""
         return homes(task_id.encode(), place.counts, self._partition_of)

@@ -17,7 +17,7 @@ from streamresults.events.avro import read_datum, reason, write_datum
 from streamresults.events.bounds import FIELDS_MAX, FREE_BYTES, TooMany
 from streamresults.events.datums import as_datum, as_event, payload_of, prefix_of
 from streamresults.events.envelope import BODY, MAGIC, check_key, fingerprint_of
-from streamresults.events.heads import read_head
+from streamresults.events.heads import read_head, read_payload
 from streamresults.events.ranges import check_ranges
 from streamresults.events.shortcuts import encode_plain, rank_and_expiry
 from streamresults.events.states import rank
@@ -150,6 +150,14 @@ class Codec:
         source = _body(value)
         datum = read_datum(source, version.head, "payload", None if newest else self._newest.head)
         return prefix_of(datum), payload_of(datum["payload"]), source.tell() if newest else -1
+
+    def decode_payload(self, value: bytes) -> tuple[Payload, int]:
+        """Do :meth:`decode_head` without the prefix, which who has looked a task up seldom needs."""
+        quick = read_payload(self.header, value)
+        if quick is not None and len(value) <= self._record_max:
+            return quick
+        _, payload, behind = self.decode_head(value)
+        return payload, behind
 
     def decode(self, value: bytes) -> Event:
         """

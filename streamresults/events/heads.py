@@ -8,6 +8,8 @@ wrong. Property tests hold both to fastavro.
 
 from __future__ import annotations
 
+from struct import Struct
+from struct import error as StructError  # noqa: N812 -- it is an exception, whatever struct calls it
 from typing import Final
 
 from streamresults.events.event import Payload, Prefix
@@ -26,12 +28,11 @@ _LENGTH_BYTES: Final = 4
 #: Bytes behind the state that are looked at: its flag, an attempt of one byte, and six in which the expiry ends for
 #: anything up to 68 years.
 _TAIL: Final = 8
-#: Of 16 bytes the bits that say that a number goes on, and of the first 8 of them; those of a moment of our time, which
-#: takes 8 bytes, and of two.
-_MORE: Final = int.from_bytes(b"\x80" * 16, "little")
-_FIRST: Final = int.from_bytes(b"\x80" * 8, "little")
-_MOMENT: Final = int.from_bytes(b"\x80" * 7, "little")
-_TWO_MOMENTS: Final = _MOMENT | _MOMENT << 64
+#: No exception and no traceback, when it happened, and when it began: a moment of our time takes 8 bytes.
+_times: Final = Struct("<HQQ").unpack_from
+#: Of 8 bytes the bits that say that a number goes on, and those of a moment.
+_GOES_ON: Final = 0x8080_8080_8080_8080
+_MOMENT: Final = 0x0080_8080_8080_8080
 #: Names that repeat, such as states and content types, with what they say. Larger holds more in memory for ever.
 _CACHE_MAX: Final = 2048
 
@@ -39,6 +40,13 @@ _CACHE_MAX: Final = 2048
 _Middle = tuple[str, bool, int, int, int]
 _middles: Final[dict[bytes, _Middle]] = {}
 _names: Final[dict[bytes, str]] = {}
+
+#: The bytes from a state to the first one of the body's union, with what they say: state to expiry, content type, and
+#: whether there is a body.
+_Start = tuple[bytes, _Middle, str, bool]
+#: That of the record that was read last: most of those that are read together are alike so far, and comparing takes a
+#: fifth of reading. The first one is that of an event of which nothing is said but its state.
+_last: Final[list[_Start]] = [(b"\2S\0\0\0\0\0\0", ("S", False, 0, 0, 5), "", False)]
 
 
 def read_head(header: bytes, value: bytes) -> tuple[Prefix, Payload, int] | None:
@@ -48,52 +56,74 @@ def read_head(header: bytes, value: bytes) -> tuple[Prefix, Payload, int] | None
     Args:
         header: What a record of the version begins with that is written.
     """
+    found = read_payload(header, value)
+    if found is None:
+        return None
+    payload, behind = found
+    state_at = _ID + (value[_ID_LENGTH] >> 1)
+    start = _last[0]
+    if not value.startswith(start[0], state_at):
+        start = _start_of(value, state_at)
+    state, terminal, attempt, expires, _ = start[1]
+    prefix = Prefix(
+        kind=_KINDS[value[_KIND]],
+        event_id=value[_EVENT_ID:_ID_LENGTH],
+        task_id=value[_ID:state_at].decode(),
+        state=state,
+        terminal=terminal,
+        attempt=attempt,
+        expires_after_ms=expires,
+    )
+    return prefix, payload, behind
+
+
+def read_payload(header: bytes, value: bytes) -> tuple[Payload, int] | None:
+    """Do the same without the prefix; there is none where that is broken."""
     try:
         length = value[_ID_LENGTH]
-        if not value.startswith(header) or length & LONG_OR_NEGATIVE:
+        if not value.startswith(header) or length & LONG_OR_NEGATIVE or value[_KIND] not in _KINDS:
             return None
         state_at = _ID + (length >> 1)
-        behind = state_at + 1 + (value[state_at] >> 1)
-        alike = value[state_at : behind + _TAIL]
-        middle = _middles.get(alike) or _read_middle(alike, behind - state_at)
-        if middle is None:
-            return None
-        state, terminal, attempt, expires, taken = middle
-        at = state_at + taken
-        end = at + 1 + (value[at] >> 1)
-        content_type = _names.get(value[at:end])
-        if content_type is None:
-            content_type = _name(value, at, end)
-        if value[end]:
-            return None  # compressed
-        union, at, body = value[end + 1], end + 2, None
-        if union:
+        value[_ID:state_at].decode()
+        start = _last[0]
+        if not value.startswith(start[0], state_at):
+            start = _start_of(value, state_at)
+        alike, _, content_type, has_body = start
+        at, body = state_at + len(alike), None
+        if has_body:
             length, at = read_length(value, at)
             body, at = value[at : at + length], at + length
-        # Kept outside of the log, encrypted, or broken.
-        if value[at] or value[at + 1] or union not in _UNION or length < 0:
-            return None
-        prefix = Prefix(
-            kind=_KINDS[value[_KIND]],
-            event_id=value[_EVENT_ID:_ID_LENGTH],
-            task_id=value[_ID:state_at].decode(),
-            state=state,
-            terminal=terminal,
-            attempt=attempt,
-            expires_after_ms=expires,
-        )
-        return prefix, Payload(content_type=content_type, body=body), at + 2
-    except (IndexError, UnicodeDecodeError, KeyError):
+        if value[at] or value[at + 1] or length < 0:
+            return None  # kept outside of the log, encrypted, or broken
+        return Payload(content_type=content_type, body=body), at + 2
+    except (IndexError, UnicodeDecodeError):
         return None  # broken or not ordinary: the schema's way says which
 
 
-def _read_middle(data: bytes, behind: int) -> _Middle | None:
-    """Read state, flag, attempt and expiry; the flag stands at ``behind``."""
+def _start_of(value: bytes, state_at: int) -> _Start:
+    """
+    Read from the state to the first byte of the body's union.
+
+    Raises:
+        IndexError, UnicodeDecodeError: It is broken, or not ordinary.
+    """
+    behind = state_at + 1 + (value[state_at] >> 1)
+    tail = value[state_at : behind + _TAIL]
+    middle = _middles.get(tail) or _read_middle(tail, behind - state_at)
+    content_type, end = read_name(value, state_at + middle[-1])
+    if value[end] or value[end + 1] not in _UNION:
+        raise IndexError  # compressed, or broken
+    start = _last[0] = value[state_at : end + 2], middle, content_type, value[end + 1] != 0
+    return start
+
+
+def _read_middle(data: bytes, behind: int) -> _Middle:
+    """Read state, flag, attempt and expiry; the flag stands at ``behind``. Raises as :func:`_start_of` does."""
     if data[0] & LONG_OR_NEGATIVE or behind <= 1 or data[behind] > 1 or data[behind + 1] >= _ONE_BYTE:
-        return None
+        raise IndexError
     found = read_long(data, behind + 2, len(data) - behind - 2)
     if found is None or found[0] < 0:
-        return None
+        raise IndexError
     attempt = data[behind + 1]
     middle = data[1:behind].decode(), data[behind] == 1, (attempt >> 1) ^ -(attempt & 1), *found
     if len(_middles) < _CACHE_MAX:
@@ -136,12 +166,12 @@ def read_group(value: bytes, at: int) -> tuple[bytes, int] | None:
         at: Where the field behind the head begins, as :func:`read_head` says.
     """
     try:
-        if value[at] or value[at + 1]:
-            return None  # an exception, or a traceback
-        more = int.from_bytes(value[at + 2 : at + 18], "little") & _MORE  # when it happened, and when it began
-        if more == _TWO_MOMENTS:
+        traced, occurred, started = _times(value, at)
+        if traced or occurred & _GOES_ON != _MOMENT:
+            return None  # an exception, a traceback, or another time
+        if started & _GOES_ON == _MOMENT:
             at += 26  # and how long it took
-        elif value[at + 10] == 0 and more & _FIRST == _MOMENT:  # nobody knows when it began
+        elif not started & 0xFF:  # nobody knows when it began
             at += 19
         else:
             return None
@@ -155,7 +185,7 @@ def read_group(value: bytes, at: int) -> tuple[bytes, int] | None:
             return None
         index = _index(value, end)
         return None if index is None else (value[at + 1 : end], index)
-    except IndexError:
+    except (IndexError, StructError):
         return None
 
 

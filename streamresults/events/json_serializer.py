@@ -71,17 +71,15 @@ class JsonSerializer:
             raise PayloadNotDecodable(message)
         try:
             value = self._decode(data)
-            return lift(value) if _may_hold_forms(data) else value
+            if (MARK_BYTE in data and _MARK in data) or (_BACKSLASH in data and _ESCAPE in data):
+                return lift(value)  # it may hold forms
         except PayloadNotDecodable:
             raise
         except Exception as exc:
             # Also RecursionError, MemoryError and UnicodeDecodeError: a payload must not hurt its reader.
             message = f"not application/json: {exc if isinstance(exc, msgspec.MsgspecError) else type(exc).__name__}"
             raise PayloadNotDecodable(message) from exc
-
-
-def _may_hold_forms(data: bytes) -> bool:
-    return (MARK_BYTE in data and _MARK in data) or (_BACKSLASH in data and _ESCAPE in data)
+        return value
 
 
 def _too_deep(data: bytes, depth: int) -> bool:

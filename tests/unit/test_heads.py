@@ -1,21 +1,28 @@
 """
-A group's index is read by hand as the schema reads it.
+A payload alone, and a group's index, are read by hand as the schema reads them.
 
-We test these aspects: where it is read at all, it is what decoding the whole event finds, also in broken records; and
-that it is read of every ordinary member.
+We test these aspects: where an index is read at all, it is what decoding the whole event finds, also in broken records;
+it is read of every ordinary member; a payload alone is that of the head, whatever was read before.
 """
 
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from streamresults.errors import StreamResultsError
 from streamresults.events.codec import Codec
-from streamresults.events.event import Event, Payload
-from streamresults.events.heads import read_group
+from streamresults.events.event import Event, Payload, Prefix
+from streamresults.events.heads import read_group, read_head, read_payload
 from tests.strategies import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CODEC = Codec()
 MEMBER = Event(
@@ -40,6 +47,7 @@ def read(value: bytes) -> tuple[bytes, int] | None:
 @example(Event(task_id="t", state="SUCCESS", occurred_at_us=0, started_at_us=0, group_index=-1))
 @example(Event(task_id="t", state="SUCCESS", started_at_us=2**48, group_id="\u00e9", group_index=2**31 - 1))
 @example(Event(task_id="t", state="SUCCESS", group_id="g" * 63, parent_id="p" * 63, root_id="r" * 64, group_index=64))
+@example(Event(task_id="t", state="SUCCESS", started_at_us=100, runtime=0.0, root_id="r", group_id="g", group_index=1))
 def test_what_is_read_is_what_the_event_says(event: Event) -> None:
     """Or it is left to the schema."""
     assert read(CODEC.encode(event)) in {None, (event.group_id.encode(), event.group_index)}
@@ -50,6 +58,13 @@ def test_an_ordinary_member_is_read() -> None:
     assert read(CODEC.encode(MEMBER)) == (b"g" * 36, 70_000)
     alone = Event(task_id="t", state="SUCCESS", group_id="g", group_index=0)
     assert read(CODEC.encode(alone)) == (b"g", 0)
+
+
+def test_behind_an_exception_or_a_traceback_nothing_is_read() -> None:
+    """They are of any length: only the schema tells where they end."""
+    value, behind = CODEC.encode(MEMBER), CODEC.decode_head(CODEC.encode(MEMBER))[2]
+    for at in (behind, behind + 1):
+        assert read_group(value[:at] + b"\2" + value[at + 1 :], behind) is None
 
 
 def test_a_broken_record_says_nothing_else_than_the_event() -> None:
@@ -66,3 +81,64 @@ def test_a_broken_record_says_nothing_else_than_the_event() -> None:
         except StreamResultsError:
             continue
         assert read(one) in {None, (event.group_id.encode(), event.group_index)}
+
+
+#: Each differs from each other one in something that stands between its id and its body.
+UNLIKE = [
+    replace(MEMBER, **other)
+    for other in (
+        {},
+        {"task_id": "t"},
+        {"state": "SUCCES"},
+        {"terminal": True},
+        {"attempt": 2},
+        {"expires_after_ms": 86_400_000},
+        {"expires_after_ms": 86_400_001},
+        {"payload": Payload()},
+        {"payload": Payload(content_type="application/json")},
+        {"payload": Payload(content_type="application/jso", body=b"n")},
+        {"payload": Payload(content_type="application/json", body=b"")},
+    )
+]
+
+
+@pytest.mark.parametrize("before", UNLIKE)
+@pytest.mark.parametrize("event", UNLIKE)
+def test_what_was_read_before_says_nothing_of_another_record(before: Event, event: Event) -> None:
+    """Nor of one that is cut off, or begins as that one did."""
+    value = CODEC.encode(event)
+    for end in range(len(value) + 1):
+        read_payload(CODEC.header, CODEC.encode(before))
+        alone = read_payload(CODEC.header, value[:end])
+        read_payload(CODEC.header, CODEC.encode(before))
+        whole = read_head(CODEC.header, value[:end])
+
+        assert alone == (None if whole is None else whole[1:])
+        if end == len(value):
+            assert alone is not None
+            assert whole is not None
+            assert (event.payload, prefix_of(event)) == (alone[0], whole[0])
+
+
+@given(events, st.integers(0, 2**32))
+@settings(max_examples=300)
+def test_a_payload_alone_is_that_of_the_head(event: Event, seed: int) -> None:
+    """And is refused where the head is, for the prefix too: whatever a byte becomes."""
+    value, draw = CODEC.encode(event), random.Random(seed)
+    for _ in range(20):
+        broken = bytearray(value)
+        broken[draw.randrange(len(value))] = draw.randrange(256)
+        for one in (value, bytes(broken)):
+            assert outcome(CODEC.decode_payload, one) == outcome(lambda data: CODEC.decode_head(data)[1:], one)
+
+
+def prefix_of(event: Event) -> Prefix:
+    """Return the prefix of an event."""
+    return Prefix(**{name: getattr(event, name) for name in Prefix.__struct_fields__})
+
+
+def outcome(read_it: Callable[[bytes], object], value: bytes) -> object:
+    try:
+        return read_it(value)
+    except StreamResultsError as exc:
+        return type(exc)

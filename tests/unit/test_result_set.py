@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from streamresults.client.picking import Values
 from streamresults.client.waiter import Phase
 from streamresults.errors import (
     ClientClosed,
@@ -233,3 +234,16 @@ def test_a_running_task_may_not_join(desk: Desk) -> None:
         assert ["A"] == desk.client.results(["a"]).join(0)
     finally:
         end_task(token)
+
+
+def test_of_exceptions_that_come_together_the_first_member_s_is_raised(desk: Desk) -> None:
+    """However they came; what stands before it in order has been read by then, and nothing behind it."""
+    values = Values(desk.client.results(["a", "b", "c", "d"]), propagate=True)
+    first, second = KeyError("b"), KeyError("d")
+    succeed(desk, "a", "c")
+    desk.fold()
+    ended = {task: desk.client.lookup(task) for task in ("a", "c")}
+
+    read = values.read([("d", second), ("c", ended["c"]), ("b", first), ("a", ended["a"])])
+
+    assert (first, ["a"]) == (read.error, list(read.values))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamresults.events.fold import NEVER, NONE, Best, Summary, tombstone_summary
-from streamresults.store.value import pack, pack_entry, unpack
+from streamresults.store.value import pack, pack_entry, unpack, unpack_best
 
 GENERATION = b"\x00gener\xff\n"
 HEADER = 8 + 3 + 7 * 8
@@ -37,6 +37,17 @@ def test_a_summary_survives_its_bytes(generation: bytes, summary: Summary) -> No
     stored = unpack(pack(generation, summary))
 
     assert (generation, summary) == (stored.generation, stored.summary)
+
+
+@given(summaries, offsets)
+def test_the_best_event_alone_is_that_of_the_whole_until_it_expires(summary: Summary, now_ms: int) -> None:
+    """At the very millisecond of its expiry it is gone."""
+    best, data = summary.best, pack(GENERATION, summary)
+
+    assert unpack_best(data, now_ms) == (best if best is not None and best.expires_ms > now_ms else None)
+    if best is not None:
+        assert unpack_best(data, best.expires_ms) is None
+        assert best.expires_ms == 0 or unpack_best(data, best.expires_ms - 1) == best
 
 
 @given(summaries)
@@ -73,6 +84,8 @@ def test_bytes_too_short_for_a_header_are_refused(data: bytes) -> None:
     """Something else wrote to the key, and nothing is read from it."""
     with pytest.raises(ValueError, match="no stored value"):
         unpack(data)
+    with pytest.raises(ValueError, match="no stored value"):
+        unpack_best(data, 0)
 
 
 @given(st.binary(min_size=HEADER, max_size=HEADER + 20).filter(lambda data: data[8] != 1))
@@ -80,3 +93,5 @@ def test_bytes_of_another_format_are_refused(data: bytes) -> None:
     """A value says which format it has; another one is not guessed at."""
     with pytest.raises(ValueError, match="no stored value"):
         unpack(data)
+    with pytest.raises(ValueError, match="no stored value"):
+        unpack_best(data, 0)
