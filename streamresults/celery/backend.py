@@ -232,7 +232,7 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
     def _told(self, result: Result) -> Meta:
         """Return the meta of what a wait was told, which this process knows from now on."""
         self.connections.seen(result)
-        return self._meta_of(result)
+        return self._metas.of_result(result)
 
     def _ready_metas(self, task_ids: Collection[str]) -> dict[str, Meta]:
         cached = {task_id: self._cache[task_id] for task_id in task_ids if task_id in self._cache}

@@ -31,6 +31,8 @@ _TYPE_BYTE, _ESCAPE = b"_\\"
 #: What kombu makes of JSON, without making a decoder anew for each of the three values that a result may have.
 _DECODER: Final = json.JSONDecoder(object_hook=kombu.utils.json.object_hook)
 _decoders: Final = registry._decoders  # noqa: SLF001 -- kombu has no other way to ask who decodes
+#: Who decodes JSON unless somebody else was registered, which may happen at any time.
+_KOMBUS: Final = kombu.utils.json.loads
 #: What kombu makes anew for each value that it encodes as JSON.
 _ENCODER: Final = kombu.utils.json.JSONEncoder()
 _encoders: Final = registry._encoders  # noqa: SLF001 -- as above
@@ -74,11 +76,11 @@ def decode(content_type: str, body: bytes, accept: Collection[str] | None) -> ob
         ContentDisallowed: Its content type is not accepted; the bytes were not looked at.
         DecodeError: The bytes are not what the content type says.
     """
-    # Another decoder of JSON may be registered at any time.
-    kombus = content_type == _JSON and _decoders.get(_JSON) is kombu.utils.json.loads
+    kombus = content_type == _JSON and _decoders.get(_JSON) is _KOMBUS
     if kombus and accept is not None and _JSON in accept:
         try:
-            plain = _ESCAPE not in body and (_TYPE_BYTE not in body or _TYPE not in body)
+            # "_TYPE in body" would first raise an error of its own, as it takes the bytes for a number.
+            plain = _ESCAPE not in body and (_TYPE_BYTE not in body or body.find(_TYPE) < 0)
             return _PLAIN(body) if plain else _DECODER.decode(body.decode())
         except Exception:  # noqa: BLE001, S110 -- also what the constructors of kombu's own types raise
             pass  # kombu reads what the quicker ways do not, such as NaN, or says what is wrong in its own words

@@ -34,11 +34,16 @@ class Members:
         #: Sets inside that wait for a task.
         self._inside: Final[dict[str, list[_Inside]]] = {}
         for member in self._members:
-            awaited = dict.fromkeys(self._await(leaf) for leaf in _leaves(member) if not leaf._cache)  # noqa: SLF001 -- the way of all backends
-            if awaited and isinstance(member, ResultSet):
-                inside = _Inside(member, len(awaited))
-                for task_id in awaited:
-                    self._inside.setdefault(task_id, []).append(inside)
+            if isinstance(member, ResultSet):
+                self._await_set(member)
+            elif not member._cache:  # noqa: SLF001 -- the way of all backends
+                self._await(member)
+
+    def _await_set(self, member: ResultSet) -> None:
+        awaited = dict.fromkeys(self._await(leaf) for leaf in _leaves(member) if not leaf._cache)  # noqa: SLF001 -- as above
+        inside = _Inside(member, len(awaited))
+        for task_id in awaited:
+            self._inside.setdefault(task_id, []).append(inside)
 
     def _await(self, leaf: Any) -> str:
         task_id = str(leaf.id)
@@ -58,16 +63,18 @@ class Members:
             elif member._cache:  # noqa: SLF001 -- as above
                 yield member.id, member._cache  # noqa: SLF001 -- as above
 
-    def ended(self, task_id: str, meta: Meta) -> Iterator[tuple[str, Any]]:
-        """Have the results of a task know its end, and give what has ended by that."""
-        found = self._waiting.pop(task_id, [])
-        for leaf in found:  # all of them first: whoever is given one may ask for no more
+    def ended(self, task_id: str, meta: Meta) -> list[tuple[str, Any]]:
+        """Have the results of a task know its end, and return what has ended by that."""
+        ended = []
+        for leaf in self._waiting.pop(task_id, ()):
             leaf._maybe_set_cache(dict(meta))  # noqa: SLF001 -- as above
-        yield from ((leaf.id, leaf._cache) for leaf in found if id(leaf) in self._own)  # noqa: SLF001 -- as above
+            if id(leaf) in self._own:
+                ended.append((leaf.id, leaf._cache))  # noqa: SLF001 -- as above
         for inside in self._inside.pop(task_id, ()):
             inside.left -= 1
             if not inside.left:
-                yield inside.results.id, inside.results.children
+                ended.append((inside.results.id, inside.results.children))
+        return ended
 
 
 def _leaves(member: Any) -> Iterator[Any]:

@@ -8,8 +8,6 @@ all that a call waits for; 0 looks once.
 from __future__ import annotations
 
 import logging
-import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import states as celery_states
@@ -279,16 +277,15 @@ class NativeJoin:
         """Take note that somebody may want to be called at a result's end; waits for nothing."""
         if weak is not None:
             # A plain get() says nothing of weak: it waits by itself.
-            announce(result, partial(self._listened_to, weakref.ref(result), weak))
+            announce(result, weak=weak)
         return result
 
-    def _listened_to(self, result: weakref.ref[Any], weak: bool) -> None:  # noqa: FBT001 -- see partial above
-        found = result()
-        if found is not None:
-            self._thens.register(found, weak=weak)
-            there = self._fallback.metas([str(found.id)]).get(str(found.id)) if self._fallback is not None else None
-            if there is not None and there["status"] in self.READY_STATES:
-                found._maybe_set_cache(there)  # noqa: SLF001 -- the way of all backends
+    def listened_to(self, result: Any, *, weak: bool) -> None:
+        """Have a result told of its task's end, as somebody wants to be called then."""
+        self._thens.register(result, weak=weak)
+        there = self._fallback.metas([str(result.id)]).get(str(result.id)) if self._fallback is not None else None
+        if there is not None and there["status"] in self.READY_STATES:
+            result._maybe_set_cache(there)  # noqa: SLF001 -- the way of all backends
 
     def add_pending_results(self, results: Iterable[Any], weak: bool = False) -> list[Any]:  # noqa: FBT001, FBT002
         """Do the same for many."""

@@ -8,7 +8,9 @@ read as the schema reads them; and no broken record is read at all that the sche
 from __future__ import annotations
 
 import random
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -123,6 +125,25 @@ def test_an_event_with_all_that_belongs_to_it_takes_the_short_way() -> None:
     assert read_whole(HEADER, CODEC.encode(event)) == event
 
 
+def test_what_one_event_says_is_not_believed_of_the_next() -> None:
+    """What repeats from record to record is remembered; a record that differs in one field of it says its own."""
+    alike = Event(task_id="a", state="SUCCESS", name="n", worker="w", queue="q", retries=1, call_content_type="c")
+    fields: dict[str, Any] = {
+        "children": ("b",),
+        "trace_id": "0" * 32,
+        "labels": {"a": "b"},
+        "name": "m",
+        "worker": "v",
+        "queue": "p",
+        "retries": 0,
+        "call_content_type": "d",
+    }
+
+    for field, value in fields.items():
+        for event in (alike, alike, msgspec.structs.replace(alike, **{field: value})):
+            assert CODEC.decode(CODEC.encode(event)) == event
+
+
 @given(events)
 @settings(max_examples=500)
 @example(Event(task_id="t" * 63, state="S" * 63, expires_after_ms=2**62))
@@ -189,6 +210,19 @@ def test_a_broken_end_is_the_schemas_to_refuse(tail: bytes) -> None:
     quick = read_whole(HEADER, value)
 
     assert quick is None or quick == event_by_schema(value)
+
+
+@pytest.mark.parametrize("started_at", [0, 1_800_000_000_000_000])
+@pytest.mark.parametrize("field", [0, 1], ids=["exception", "traceback"])
+def test_what_has_failed_is_the_schemas_to_read(field: int, started_at: int) -> None:
+    """Also where the record is broken, and nothing stands where its exception should."""
+    value = CODEC.encode(Event(task_id="t", state="FAILURE", started_at_us=started_at))
+    head = read_head(HEADER, value)
+    assert head is not None
+    at = head[2] + field
+
+    assert read_whole(HEADER, value) is not None
+    assert read_whole(HEADER, value[:at] + b"\2" + value[at + 1 :]) is None
 
 
 def test_a_time_before_1970_is_the_schemas_to_read() -> None:
