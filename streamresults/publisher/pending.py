@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from threading import TIMEOUT_MAX
-from threading import Event as Signal
 from typing import TYPE_CHECKING
 
 from streamresults.deadline import Deadline
 from streamresults.events.event import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from streamresults.deadline import Timeout
     from streamresults.events.event import Event
@@ -27,7 +27,7 @@ class Pending:
     Made by :meth:`Publisher.send`. Costs a tenth of a concurrent Future; :meth:`future` gives one on request.
     """
 
-    __slots__ = ("_callbacks", "_error", "_outcomes", "_place", "_signal", "event")
+    __slots__ = ("_callbacks", "_error", "_outcomes", "_place", "event")
 
     def __init__(self, event: Event, outcomes: Outcomes) -> None:
         #: The event that is published.
@@ -36,8 +36,8 @@ class Pending:
         #: Partition and offset, once the brokers hold it.
         self._place: tuple[int, int] | None = None
         self._error: Exception | None = None
-        self._signal: Signal | None = None
-        self._callbacks: list[Callable[[Pending], None]] | None = None
+        #: Replaced and never changed; whoever does holds the lock of the outcomes.
+        self._callbacks: Sequence[Callable[[Pending], None]] = ()
 
     def __call__(self, acknowledgement: Acknowledgement) -> None:
         """Take the brokers' answer; the writer calls this once, on its own thread."""
@@ -45,8 +45,8 @@ class Pending:
             self._place = acknowledgement.partition, acknowledgement.offset
         elif self._error is None:
             self._error = self._outcomes.refused(self.event, acknowledgement.error)
-        # The order matters: a waiter first leaves its signal and then looks at the answer, so one of us sees the other.
-        if self._signal is not None or self._callbacks is not None:
+        # The order matters: who waits first leaves word and then looks at the answer, so one of us sees the other.
+        if self._callbacks:
             self._tell()
 
     def settle(self, error: Exception) -> None:
@@ -56,9 +56,7 @@ class Pending:
             self._tell()
 
     def _tell(self) -> None:
-        if self._signal is not None:
-            self._signal.set()
-        for callback in self._callbacks or ():
+        for callback in self._callbacks:
             callback(self)
 
     @property
@@ -78,7 +76,7 @@ class Pending:
         It must not block; it may be called twice, when the outcome comes at this moment.
         """
         with self._outcomes.lock:
-            self._callbacks = [*(self._callbacks or ()), callback]
+            self._callbacks = (*self._callbacks, callback)
         if self.done:
             callback(self)
         else:
@@ -104,9 +102,17 @@ class Pending:
         return Position(self._outcomes.topic_id, *self._place)
 
     def _wait(self, deadline: Deadline) -> bool:
+        told: SimpleQueue[Pending] = SimpleQueue()  # a twentieth of what an Event costs
         with self._outcomes.lock:
-            self._signal = self._signal or Signal()
-        return self.done or self._signal.wait(deadline.remaining(TIMEOUT_MAX))
+            self._callbacks = (*self._callbacks, told.put)
+        try:
+            if not self.done:
+                with suppress(Empty):
+                    told.get(timeout=deadline.remaining(TIMEOUT_MAX))
+        finally:
+            with self._outcomes.lock:
+                self._callbacks = tuple(one for one in self._callbacks if one != told.put)
+        return self.done
 
     def give_up(self, error: Exception) -> None:
         """Take the outcome from a caller who waits no longer; what the brokers say later changes nothing."""

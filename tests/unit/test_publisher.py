@@ -190,6 +190,20 @@ def test_a_pending_answers_every_way_it_is_asked(desk: Desk) -> None:
     assert pending.done
 
 
+def test_who_asks_a_pending_again_and_again_leaves_nothing_in_it(desk: Desk) -> None:
+    """Somebody may look every second for as long as the brokers are away."""
+    desk.publisher.warm()
+    desk.broker.hold()
+    pending = desk.publisher.send(Event(task_id="t", state="SUCCESS"))
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            pending.position(0.001)
+
+    assert not pending._callbacks
+
+    desk.broker.release()
+
+
 def test_a_pending_that_failed_fails_its_future(desk: Desk) -> None:
     """The same error, by whatever way it is asked for."""
     desk.publisher.warm()
