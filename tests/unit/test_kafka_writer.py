@@ -112,7 +112,7 @@ def test_who_begins_to_wait_as_a_burst_begins_ends_it(
     writer, told = open_writer(WriterSettings()), threading.Event()
     with writer._turns.changed:
         writer._turns._burst_until = time.monotonic() + 4 * SOON
-        eventually(lambda: _doing(writer) == "next.__enter__", SOON, "it has seen the burst, and is about to rest")
+        eventually(lambda: _doing(writer).endswith(".__enter__"), SOON, "it is about to see the burst, and to rest")
         writer.produce(b"k", b"v", lambda _: told.set())
         writer.urge()
 
@@ -127,6 +127,8 @@ def served_here(
     """Give a writer whose acknowledgements the main thread serves, while a signal's handler raises there."""
     monkeypatch.setattr(kafka_turns, "BURST_SLICE", 4 * SOON)
     writer = open_writer(WriterSettings())
+    writer.produce(b"k", b"v", None)  # behind the first one, and each 64th, produce itself serves
+    assert 0 == writer.flush(Deadline(SOON))
     writer._serve_here()
     eventually(lambda: _doing(writer) == "wait_for.wait", SOON, "the serving thread keeps away")
 
