@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from streamresults.errors import PublishFailed, RecordTooLarge
@@ -42,8 +42,9 @@ class Outcomes:
         urge: Callable[[], None],
         attend: Callable[[Callable[[], bool], float], None],
     ) -> None:
-        #: Guards the count of failures and who waits for a pending event; never held while anything blocks.
-        self.lock = Lock()
+        #: Guards the count of failures and who waits for a pending event; never held while anything blocks. The handler
+        #: of a signal may come upon it in the hands of the thread that it interrupts.
+        self.lock = RLock()
         self.failed = 0
         self._find_topic_id: Final = find_topic_id
         self.urge: Final = urge
@@ -52,7 +53,7 @@ class Outcomes:
 
     def after_fork(self) -> None:
         """Replace, in a forked child, what another thread of the parent may have held at that moment."""
-        self.lock = Lock()
+        self.lock = RLock()
         self.failed = 0
 
     @property

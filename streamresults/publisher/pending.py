@@ -5,8 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import TIMEOUT_MAX
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from streamresults.deadline import Deadline
 from streamresults.events.event import Position
@@ -18,6 +17,11 @@ if TYPE_CHECKING:
     from streamresults.events.event import Event
     from streamresults.publisher.outcomes import Outcomes
     from streamresults.topic.records import Acknowledgement
+
+#: Seconds after which who waits offers itself again to the writer. It is told without that; but the thread that would
+#: tell it may be held up by what a signal's handler has interrupted, and the handler be the one that waits. Shorter
+#: wakes many threads for nothing while a broker is away, longer holds such a handler up for as long.
+ATTEND_AGAIN: Final = 0.25
 
 
 class Pending:
@@ -90,10 +94,10 @@ class Pending:
             PublishFailed: It was refused, or its outcome is unknown.
             TimeoutError: The timeout passed first; the event is still under way.
         """
-        if not self.done:
-            deadline = Deadline(timeout)
+        deadline = Deadline(timeout)
+        while not self.done:
             self._outcomes.attend(lambda: self.done, deadline.remaining())
-            if not self.done and not self._wait(deadline):
+            if not self.done and not self._wait(deadline.remaining(ATTEND_AGAIN)) and deadline.passed():
                 msg = f"task {self.event.task_id!r}: not acknowledged yet"
                 raise TimeoutError(msg)
         if self._error is not None:
@@ -101,14 +105,14 @@ class Pending:
         assert self._place is not None
         return Position(self._outcomes.topic_id, *self._place)
 
-    def _wait(self, deadline: Deadline) -> bool:
-        told: SimpleQueue[Pending] = SimpleQueue()  # a twentieth of what an Event costs
+    def _wait(self, seconds: float) -> bool:
+        told: SimpleQueue[Pending] = SimpleQueue()  # a twentieth of what an Event costs, and no lock of ours
         with self._outcomes.lock:
             self._callbacks = (*self._callbacks, told.put)
         try:
             if not self.done:
                 with suppress(Empty):
-                    told.get(timeout=deadline.remaining(TIMEOUT_MAX))
+                    told.get(timeout=seconds)
         finally:
             with self._outcomes.lock:
                 self._callbacks = tuple(one for one in self._callbacks if one != told.put)

@@ -34,6 +34,7 @@ class Turns:
         #: How many wait on it for something to be served; guarded by it, like everything here.
         self.waiting = 0
         self._taken_until = 0.0
+        self._taken_by = 0
         #: The serving thread waits for the end of somebody's turn.
         self._wanted = False
         #: Until when others serve: those that produce, and those that wait as long as nothing else is under way.
@@ -48,7 +49,7 @@ class Turns:
             now = time.monotonic()
             if self._taken_until > now:
                 return False
-            self._taken_until = now + 2 * seconds
+            self._taken_until, self._taken_by = now + 2 * seconds, threading.get_ident()
             return True
 
     def take_to_wait(self, seconds: float) -> bool:
@@ -56,7 +57,8 @@ class Turns:
         with self.changed:
             self._attended_until = time.monotonic() + ATTENDED_SLICE
             taken = self.take(seconds)
-            if not taken and self._burst_until:
+            # Its own: a signal's handler waits, and the turn goes on when it has ended.
+            if not taken and (self._burst_until or self._taken_by == threading.get_ident()):
                 self.urge()
             return taken
 

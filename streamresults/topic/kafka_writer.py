@@ -86,6 +86,8 @@ class KafkaWriter(Forkable, TopicWriter):
         #: Why a producer is given up, while its records are handed back.
         self._fatal: KafkaError | None = None
         self._deliver = delivery(self._under_way, lambda: self._fatal)
+        #: The threads that serve: within a callback librdkafka must not be polled again, as a signal's handler would.
+        self._within: set[int] = set()
         #: Grows with everything served.
         self._served = 0
         #: What ``_served`` was when the queue was last seen full.
@@ -132,7 +134,7 @@ class KafkaWriter(Forkable, TopicWriter):
 
     def _serve_here(self) -> None:
         producer = self._producer
-        if producer is None:
+        if producer is None or threading.get_ident() in self._within:
             return
         if self._turns.take(SERVE_SLICE):
             try:
@@ -144,7 +146,7 @@ class KafkaWriter(Forkable, TopicWriter):
     def attend(self, done: Callable[[], bool], seconds: float) -> None:
         """Serve here for a moment, with the serving thread out of the way, unless somebody does already."""
         producer, seconds = self._producer, min(seconds, ATTENDED)
-        if producer is None:
+        if producer is None or threading.get_ident() in self._within:
             self._turns.urge()
         elif self._turns.take_to_wait(seconds):
             self._serve_until(done, producer, seconds)
@@ -341,7 +343,9 @@ class KafkaWriter(Forkable, TopicWriter):
 
     def _serve_once(self, producer: Producer, seconds: float) -> None:
         served = 1
+        me = threading.get_ident()
         try:
+            self._within.add(me)
             served = producer.poll(seconds)
         except KafkaException as exc:
             # librdkafka's own word, raised in the middle of serving: what is left is served by the next call.
@@ -355,6 +359,7 @@ class KafkaWriter(Forkable, TopicWriter):
                 raise
             log.exception("a callback of a produced record failed", extra={"action": "ack_callback_failed"})
         finally:
+            self._within.discard(me)
             if served:
                 with self._turns.changed:
                     self._served += served

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from threading import TIMEOUT_MAX, Event
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING
 
 from streamresults.errors import AppendFailed
@@ -18,13 +20,14 @@ class Sent:
 
     def __init__(self, writer: TopicWriter) -> None:
         self._writer = writer
-        self._done = Event()
+        # An Event would be left locked while a signal's handler waits within its wait, and who tells would wait for it.
+        self._told: SimpleQueue[None] = SimpleQueue()
         self._answer: Acknowledgement | None = None
 
     def __call__(self, answer: Acknowledgement) -> None:
         """Take the brokers' answer, on the writer's thread."""
         self._answer = answer
-        self._done.set()
+        self._told.put(None)
 
     def wait(self, deadline: Deadline) -> Acknowledgement:
         """
@@ -34,12 +37,13 @@ class Sent:
             AppendFailed: They do not, or the deadline passed first; ``written`` says what is known.
             RecordTooLarge: It is larger than the topic takes.
         """
-        if not self._done.is_set():
+        if self._answer is None:
             self._writer.urge()
-        if not self._done.wait(deadline.remaining(TIMEOUT_MAX)):
+            with suppress(Empty):
+                self._told.get(timeout=deadline.remaining(TIMEOUT_MAX))
+        if self._answer is None:
             msg = f"it was not acknowledged in {deadline.total:g} s"
             raise AppendFailed(msg, written=None)
-        assert self._answer is not None
         if self._answer.error is not None:
             raise self._answer.error
         return self._answer

@@ -22,6 +22,7 @@ from streamresults.errors import PublishFailed, RecordTooLarge
 from streamresults.events.event import Event
 from streamresults.settings import Settings
 from streamresults.topic import kafka_turns, kafka_writer
+from streamresults.topic.kafka_writer import KafkaWriter
 from streamresults.topic.records import TopicSettings
 from streamresults.topic.sent import send
 from streamresults.wiring import Wiring
@@ -229,3 +230,15 @@ def test_an_event_that_is_published_again_keeps_its_id(kafka: Wiring) -> None:
         publisher.publish(event)
 
     assert [event.event_id] * 2 == [codec.decode_prefix(bytes(r.value() or b"")).event_id for r in _records(kafka, 2)]  # type: ignore[arg-type]
+
+
+def test_who_waits_serves_by_itself_when_the_thread_that_would_tell_it_is_held_up(kafka: Wiring) -> None:
+    """As by what a signal's handler has interrupted, which waits itself."""
+    with kafka.publisher() as publisher:
+        publisher.warm()
+        publisher.started("t")
+        writer = publisher._connection.writer
+        assert isinstance(writer, KafkaWriter)
+        with writer._turns.changed:  # the serving thread comes no further, and the turn is somebody else's at first
+            eventually(lambda: writer._turns.take(0.02), SOON)
+            publisher.succeeded("t", 1)

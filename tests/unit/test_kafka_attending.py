@@ -11,6 +11,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,8 @@ def writer(monkeypatch: pytest.MonkeyPatch) -> Iterator[KafkaWriter]:
     monkeypatch.setattr(kafka_turns, "ATTENDED_SLICE", 4 * SOON)
     monkeypatch.setattr(kafka_writer, "ATTENDED", SOON)
     with EmbeddedBroker({"t": 1}) as broker:
-        writer = KafkaBroker(broker.bootstrap, writing=WriterSettings()).writer("t")
+        # A moment's linger: what is produced together is acknowledged together.
+        writer = KafkaBroker(broker.bootstrap, writing=WriterSettings(linger=0.02)).writer("t")
         assert isinstance(writer, KafkaWriter)
         writer.warm(Deadline(SOON))
         writer.produce(b"k", b"v", None)  # behind the first one, and each 64th, produce itself serves
@@ -174,6 +176,64 @@ def test_a_signals_handler_that_waits_for_a_record_of_its_own_is_told(
         writer.produce(b"k", b"v", lambda _: signal.raise_signal(signal.SIGUSR1))
         writer.produce(b"k", b"v", told)
         writer.attend(told.came, SOON)
+        eventually(told.came, SOON)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert own.by == [writer._thread]
+
+
+def test_a_signals_handler_within_a_callback_does_not_poll_beneath_the_poll(
+    writer: KafkaWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bindings would end the process; also where it comes so late that the turn which it interrupts is over."""
+    monkeypatch.setattr(kafka_writer, "ATTENDED", 0.2)
+    others, own = [Told() for _ in range(10)], Told()
+
+    def publish(*_: object) -> None:
+        eventually(lambda: writer._turns._taken_until < time.monotonic(), SOON, "the turn is over")
+        writer.produce(b"k", b"v", own)
+        writer.attend(own.came, SOON)
+        eventually(own.came, SOON)
+
+    before = signal.signal(signal.SIGUSR1, publish)
+    try:
+        writer.produce(b"k", b"v", lambda _: signal.raise_signal(signal.SIGUSR1))
+        for one in others:
+            writer.produce(b"k", b"v", one)
+        writer.attend(others[-1].came, SOON)
+        eventually(lambda: all(one.came() for one in others), SOON)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert own.by == [writer._thread]
+
+
+def test_a_signals_handler_between_two_polls_has_the_serving_thread(
+    writer: KafkaWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose turn it interrupts cannot serve before it has ended."""
+    monkeypatch.setattr(kafka_writer, "ATTENDED", 0.02)
+    first, told, own = Told(), Told(), Told()
+    writer.produce(b"k", b"v", first)
+    writer.attend(first.came, SOON)
+    writer.urge()  # out of the burst, and then it rests for who waits
+    eventually(lambda: first.came() and _doing(writer) == "wait_for.wait", SOON)
+
+    def publish(*_: object) -> None:
+        writer.produce(b"k", b"v", own)
+        writer.attend(own.came, SOON)
+        eventually(own.came, SOON)
+
+    def came() -> bool:
+        if not own.by:
+            signal.raise_signal(signal.SIGUSR1)
+        return told.came()
+
+    before = signal.signal(signal.SIGUSR1, publish)
+    try:
+        writer.produce(b"k", b"v", told)
+        writer.attend(came, SOON)
         eventually(told.came, SOON)
     finally:
         signal.signal(signal.SIGUSR1, before)

@@ -204,6 +204,20 @@ def test_who_asks_a_pending_again_and_again_leaves_nothing_in_it(desk: Desk) -> 
     desk.broker.release()
 
 
+def test_a_signals_handler_may_wait_where_it_interrupts_one_that_begins_to(desk: Desk) -> None:
+    """The lock that the thread holds at that moment is none for the handler, which runs on it."""
+    desk.publisher.warm()
+
+    def interrupted() -> None:
+        with desk.publisher._outcomes.lock:
+            desk.publisher.succeeded("t", 1)
+
+    thread, _ = in_thread(interrupted)
+    thread.join(SOON)
+
+    assert not thread.is_alive()
+
+
 def test_a_pending_that_failed_fails_its_future(desk: Desk) -> None:
     """The same error, by whatever way it is asked for."""
     desk.publisher.warm()
