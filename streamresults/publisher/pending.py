@@ -44,7 +44,7 @@ class Pending:
         self._callbacks: Sequence[Callable[[Pending], None]] = ()
 
     def __call__(self, acknowledgement: Acknowledgement) -> None:
-        """Take the brokers' answer; the writer calls this once, on its own thread."""
+        """Take the brokers' answer; the writer calls this once, on whichever thread serves."""
         if acknowledgement.error is None:
             self._place = acknowledgement.partition, acknowledgement.offset
         elif self._error is None:
@@ -75,9 +75,10 @@ class Pending:
 
     def on_done(self, callback: Callable[[Pending], None]) -> None:
         """
-        Have a function called once the outcome is known, on another thread or, where it is known already, on this one.
+        Have a function called once the outcome is known; where it is known already, now.
 
-        It must not block; it may be called twice, when the outcome comes at this moment.
+        On any thread: the publisher's own, or one that publishes or waits for an event at that moment. It must not
+        block; it may be called twice, when the outcome comes at this moment.
         """
         with self._outcomes.lock:
             self._callbacks = (*self._callbacks, callback)

@@ -24,8 +24,9 @@ class Turns:
     """
     Whose turn it is. Thread-safe; only :meth:`next` blocks.
 
-    A turn that nobody ends is over after twice its time, so that whoever is interrupted, or waits within a signal's
-    handler that has interrupted its own turn, waits no longer than that.
+    A turn that nobody ends is over after twice its time: its owner may have been interrupted by a signal's handler,
+    which waits itself. Where the handler came while the lock was held, it holds up the serving thread as well, and
+    takes a turn of its own when it asks again.
     """
 
     def __init__(self) -> None:

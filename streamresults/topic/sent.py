@@ -25,7 +25,7 @@ class Sent:
         self._answer: Acknowledgement | None = None
 
     def __call__(self, answer: Acknowledgement) -> None:
-        """Take the brokers' answer, on the writer's thread."""
+        """Take the brokers' answer, on whichever thread serves."""
         self._answer = answer
         self._told.put(None)
 

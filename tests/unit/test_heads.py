@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from streamresults.errors import StreamResultsError
+from streamresults.events import heads
 from streamresults.events.codec import Codec
 from streamresults.events.event import Event, Payload, Prefix
 from streamresults.events.heads import read_group, read_head, read_payload
@@ -118,6 +119,22 @@ def test_what_was_read_before_says_nothing_of_another_record(before: Event, even
             assert alone is not None
             assert whole is not None
             assert (event.payload, prefix_of(event)) == (alone[0], whole[0])
+
+
+def test_a_head_is_its_own_whatever_another_thread_reads_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read last is that thread's record then."""
+    other = CODEC.encode(replace(MEMBER, state="RETRY", attempt=7))
+
+    def interrupted(header: bytes, value: bytes) -> tuple[Payload, int] | None:
+        found = read_payload(header, value)
+        read_payload(header, other)
+        return found
+
+    monkeypatch.setattr(heads, "read_payload", interrupted)
+    head = read_head(CODEC.header, CODEC.encode(MEMBER))
+
+    assert head is not None
+    assert head[0] == prefix_of(MEMBER)
 
 
 @given(events, st.integers(0, 2**32))

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +26,7 @@ from streamresults.topic.kafka_writer import KafkaWriter
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from streamresults.topic.records import Acknowledgement
 
@@ -145,16 +146,13 @@ def test_a_signal_is_raised_where_somebody_waits_and_every_record_is_told_of(wri
             signal.raise_signal(signal.SIGUSR1)
         told(acknowledgement)
 
-    def raise_limit(*_: object) -> None:
+    def raise_limit() -> None:
         raise Limit
 
-    before = signal.signal(signal.SIGUSR1, raise_limit)
-    try:
+    with handled_by(raise_limit):
         writer.produce(b"k", b"v", on_ack)
         with pytest.raises(Limit):
             writer.attend(told.came, SOON)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
 
     assert told.by == [threading.current_thread()]
 
@@ -163,22 +161,13 @@ def test_a_signals_handler_that_waits_for_a_record_of_its_own_is_told(
     writer: KafkaWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has interrupted the very thread that serves, whose turn ends all the same."""
-    monkeypatch.setattr(kafka_writer, "ATTENDED", 0.02)
+    monkeypatch.setattr(kafka_writer, "ATTENDED", 0.2)
     told, own = Told(), Told()
-
-    def publish(*_: object) -> None:
-        writer.produce(b"k", b"v", own)
-        writer.attend(own.came, SOON)
-        eventually(own.came, SOON)
-
-    before = signal.signal(signal.SIGUSR1, publish)
-    try:
+    with handled_by(lambda: publish(writer, own)):
         writer.produce(b"k", b"v", lambda _: signal.raise_signal(signal.SIGUSR1))
         writer.produce(b"k", b"v", told)
         writer.attend(told.came, SOON)
         eventually(told.came, SOON)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
 
     assert own.by == [writer._thread]
 
@@ -190,21 +179,16 @@ def test_a_signals_handler_within_a_callback_does_not_poll_beneath_the_poll(
     monkeypatch.setattr(kafka_writer, "ATTENDED", 0.2)
     others, own = [Told() for _ in range(10)], Told()
 
-    def publish(*_: object) -> None:
+    def publish_late() -> None:
         eventually(lambda: writer._turns._taken_until < time.monotonic(), SOON, "the turn is over")
-        writer.produce(b"k", b"v", own)
-        writer.attend(own.came, SOON)
-        eventually(own.came, SOON)
+        publish(writer, own)
 
-    before = signal.signal(signal.SIGUSR1, publish)
-    try:
+    with handled_by(publish_late):
         writer.produce(b"k", b"v", lambda _: signal.raise_signal(signal.SIGUSR1))
         for one in others:
             writer.produce(b"k", b"v", one)
         writer.attend(others[-1].came, SOON)
         eventually(lambda: all(one.came() for one in others), SOON)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
 
     assert own.by == [writer._thread]
 
@@ -220,25 +204,34 @@ def test_a_signals_handler_between_two_polls_has_the_serving_thread(
     writer.urge()  # out of the burst, and then it rests for who waits
     eventually(lambda: first.came() and _doing(writer) == "wait_for.wait", SOON)
 
-    def publish(*_: object) -> None:
-        writer.produce(b"k", b"v", own)
-        writer.attend(own.came, SOON)
-        eventually(own.came, SOON)
-
     def came() -> bool:
         if not own.by:
             signal.raise_signal(signal.SIGUSR1)
         return told.came()
 
-    before = signal.signal(signal.SIGUSR1, publish)
-    try:
+    with handled_by(lambda: publish(writer, own)):
         writer.produce(b"k", b"v", told)
         writer.attend(came, SOON)
         eventually(told.came, SOON)
+
+    assert own.by == [writer._thread]
+
+
+@contextmanager
+def handled_by(act: Callable[[], None]) -> Iterator[None]:
+    """Have a signal's handler do something."""
+    before = signal.signal(signal.SIGUSR1, lambda *_: act())
+    try:
+        yield
     finally:
         signal.signal(signal.SIGUSR1, before)
 
-    assert own.by == [writer._thread]
+
+def publish(writer: KafkaWriter, told: Told) -> None:
+    """Produce one record, and wait until it is told of."""
+    writer.produce(b"k", b"v", told)
+    writer.attend(told.came, SOON)
+    eventually(told.came, SOON)
 
 
 def test_a_writer_closes_at_once_while_its_serving_thread_keeps_away(writer: KafkaWriter) -> None:
