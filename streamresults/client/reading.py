@@ -13,6 +13,7 @@ from streamresults.client.provenance import Basis
 from streamresults.client.turn import Turn
 from streamresults.client.waiter import Answer, Phase
 from streamresults.errors import StreamResultsError
+from streamresults.topic.coalescing import Coalescing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +34,9 @@ _POLL: Final = 0.1
 #: Seconds that a poll blocks while somebody asks for the turn, or has it. Shorter polls an idle topic more often;
 #: longer delays the turn, and the end of a wait that came from elsewhere than the topic.
 _POLL_OF_TURN: Final = 0.01
+#: Seconds between two polls that bring something, while many wait. Shorter wakes the reader, and who joins a set, for
+#: each record by itself; longer tells of the ends later, together.
+_APART_FOR_MANY: Final = 0.004
 #: Seconds without another question for a schema after one that found nothing. Shorter lets broken records hold up the
 #: waits for good ones, larger makes a wait miss the first record of a release whose schema has just been written.
 _SCHEMA_PAUSE: Final = 1.0
@@ -64,6 +68,7 @@ class Reader:
         self._no_schema_until = 0.0
         self._bytes_read = 0
         self._rate_window = (time.monotonic(), 0)
+        self._coalescing: Final = Coalescing(_APART_FOR_MANY)
         #: Whose turn it is to poll.
         self.turn: Final = Turn(lambda: waits.closed)
         #: Bytes a second that are read.
@@ -146,7 +151,10 @@ class Reader:
         self.turn.owner = current_thread()
         while not self._waits.closed:
             try:
-                self._dispatch(reader.poll(_POLL_OF_TURN if self.turn.is_asked_for else _POLL))
+                polled = reader.poll(_POLL_OF_TURN if self.turn.is_asked_for else _POLL)
+                self._dispatch(polled)
+                if polled.records and self._waits.are_many():
+                    self._coalescing.rest()
                 left = self.turn.lend()
                 if left is not None:
                     self._dispatch(left)

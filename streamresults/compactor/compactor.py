@@ -22,6 +22,7 @@ from streamresults.compactor.topic_watch import TopicWatch
 from streamresults.compactor.upkeep import Upkeep
 from streamresults.deadline import PATIENT_ANSWER, Deadline
 from streamresults.errors import ServiceUnavailable
+from streamresults.topic.coalescing import Coalescing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from streamresults.topic.records import Record, TopicDescription, Watermarks
 
 _log: Final = logging.getLogger("streamresults.compactor")
+#: Seconds between two polls that bring something. Shorter writes each record of a steady stream by a script of its own;
+#: longer has the view show later what comes close behind another one.
+_APART: Final = 0.003
 #: Seconds between attempts while a service is away: first and longest. Longer delays the recovery by as much.
 _RETRY_FIRST: Final = 0.1
 _RETRY_LONGEST: Final = 2.0
@@ -70,6 +74,7 @@ class Compactor:
         self._options: Final = options
         self._backfill: Final = backfill
         self._deadline = Deadline(None)
+        self._coalescing: Final = Coalescing(_APART)
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -252,6 +257,8 @@ class Compactor:
         self._descriptor.notice_counts()
         self._patiently(arrived, dict(polled.ends))
         self._upkeep.run()
+        if polled.records:
+            self._coalescing.rest()
 
     def _patiently(self, arrived: dict[int, list[Record]], ends: dict[int, int]) -> None:
         """Fold what arrived, however long the services are away; the group is served meanwhile."""

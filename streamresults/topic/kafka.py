@@ -52,6 +52,11 @@ TAIL: Final[Mapping[str, Any]] = {"queued.min.messages": 10_000, "queued.max.mes
 #: The same for reading a whole log: below 20 000 the fetches no longer keep up with the reader.
 BULK: Final[Mapping[str, Any]] = {"queued.min.messages": 20_000, "queued.max.messages.kbytes": 65_536}
 
+#: The same for a group's member, which rests between two polls: what comes meanwhile is fetched together once it has
+#: taken what it was given. More messages ask the brokers again for each record of a steady stream; a shorter backoff
+#: does, too, and a longer one delays what comes behind.
+GROUP: Final[Mapping[str, Any]] = {"queued.min.messages": 1, "fetch.queue.backoff.ms": 3}
+
 #: Milliseconds between two polls of a group's member. Smaller throws out a member whose store is slow, larger leaves
 #: the partitions of one that hangs unread.
 GROUP_POLL_MS: Final = 60_000
@@ -143,7 +148,7 @@ class KafkaBroker(Broker):
 
     def group(self, topic: str, group: str) -> TopicGroup:
         """Open a group's member."""
-        settings = {**self._common, **CONSUMER, **BULK, "group.id": group, "max.poll.interval.ms": GROUP_POLL_MS}
+        settings = {**self._common, **CONSUMER, **GROUP, "group.id": group, "max.poll.interval.ms": GROUP_POLL_MS}
         settings["queued.max.messages.kbytes"] = self._group_fetch_kib
         return KafkaGroup(topic, settings, self._protocol, dict(self._properties))
 
