@@ -32,8 +32,8 @@ _RETRY: Final = 0.25
 #: waiting for longer: with 100 000 waits each is read again every 20 s.
 REREADS_AT_ONCE: Final = 500
 REREADS_A_SECOND: Final = 5000.0
-#: Waits through the topic that are many. Fewer delay those that somebody looks at one by one; more leave the reader to
-#: wake for each record of a middling set.
+#: Tasks that are waited for from which on one may be told a moment later. Fewer delay those that somebody looks at one
+#: by one; more leave the reader to wake for each record of a middling set.
 _MANY: Final = 64
 #: Waits that came during one look from which on more are expected, and seconds for which these are gathered before the
 #: next look. Fewer, or longer, delay ordinary waits; more, or shorter, ask the view a hundred times for ten thousand.
@@ -272,7 +272,7 @@ class Waits:
         return True
 
     def are_many(self) -> bool:
-        """Tell whether so many wait that the one who waits for the next record is hardly any of them. Takes no lock."""
+        """Tell whether so many tasks are waited for that the next one may be told a moment later. Takes no lock."""
         count = 0
         for watch in list(self.watches.values()):
             count += len(watch.waiters)

@@ -52,9 +52,9 @@ TAIL: Final[Mapping[str, Any]] = {"queued.min.messages": 10_000, "queued.max.mes
 #: The same for reading a whole log: below 20 000 the fetches no longer keep up with the reader.
 BULK: Final[Mapping[str, Any]] = {"queued.min.messages": 20_000, "queued.max.messages.kbytes": 65_536}
 
-#: The same for a group's member, which rests between two polls: what comes meanwhile is fetched together once it has
-#: taken what it was given. More messages ask the brokers again for each record of a steady stream; a shorter backoff
-#: does, too, and a longer one delays what comes behind.
+#: The same for a group's member, which rests between two polls: while it has not taken what it was given, what comes
+#: is fetched together after the backoff. More messages ask the brokers again for each record of a steady stream; a
+#: shorter backoff does, too, and a longer one delays what comes behind.
 GROUP: Final[Mapping[str, Any]] = {"queued.min.messages": 1, "fetch.queue.backoff.ms": 3}
 
 #: Milliseconds between two polls of a group's member. Smaller throws out a member whose store is slow, larger leaves
