@@ -55,9 +55,9 @@ model: $(VENV)/.test  ## Explore every interleaving of view and wait inside larg
 fuzz: $(VENV)/.test  ## Fuzz decoder and reviver for ten minutes: make fuzz SECONDS=3600
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),600)
 
-bench: $(VENV)/.test  ## Measure beside bare client libraries: make bench ROWS="join_p50 compactor"
+bench: $(VENV)/.test $(OLDEST)/.test  ## Measure beside bare client libraries: make bench ROWS="join_p50 compactor"
 	@$(BIN)/python -c 'import celery' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[test,bench]'
-	$(BIN)/python -m benchmarks $(ROWS)
+	OLDEST_CELERY_PYTHON=$(abspath $(OLDEST))/bin/python $(BIN)/python -m benchmarks $(ROWS)
 
 clean:  ## Delete what the other commands made
 	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

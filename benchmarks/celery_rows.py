@@ -8,6 +8,8 @@ looks, and not while storing alone is measured: where workers store, none runs.
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import redis
 
 from benchmarks.bench import PARTITIONS, Bench
+from benchmarks.child_process import ChildProcess
 from benchmarks.compactor_process import CompactorProcess
 from benchmarks.measure import Pairs, Row, alternately, percentile
 from benchmarks.publisher_process import PublisherProcess
@@ -36,6 +39,7 @@ NAMES: Final = (
     "celery_blocked_get_p50",
     "celery_blocked_get_p99",
     "celery_group_1000_finished",
+    "celery_group_1000_finished_oldest",
     "celery_group_1000_join",
     "celery_50_waits_redis_connections",
 )
@@ -55,6 +59,12 @@ _MEMBERS: Final = 1_000
 _STORING: Final = 2
 _WAITS: Final = 50
 _PATIENCE: Final = 60.0
+#: Names the interpreter that has the oldest Celery that is supported; ``make bench`` sets it.
+_OLDEST: Final = "OLDEST_CELERY_PYTHON"
+#: Seconds that a row takes in a process of its own.
+_ROW: Final = 300.0
+#: Seconds between two looks whether a compactor has folded what was stored.
+_FOLDING: Final = 0.02
 #: Seconds from when all wait to the first result: what was still under way has ended.
 _SETTLE: Final = 0.5
 
@@ -67,7 +77,7 @@ def rows(bench: Bench, wanted: Collection[str]) -> Iterator[Row]:
     from streamresults.celery.process import close_all  # noqa: PLC0415 -- only where Celery is there
 
     settings = bench.topic(PARTITIONS)
-    pair = (_Side(backend_url(settings)), _Side(bench.redis.url))
+    pair = (Side(backend_url(settings)), Side(bench.redis.url))
     _warm_up(pair[0])
     storing: dict[str, Callable[[], Row]] = {
         "celery_store_one": partial(_store_one, *pair),
@@ -77,7 +87,8 @@ def rows(bench: Bench, wanted: Collection[str]) -> Iterator[Row]:
         "celery_get_ready": partial(_get_ready, *pair),
         "celery_blocked_get_p50": partial(_blocked, *pair, 50),
         "celery_blocked_get_p99": partial(_blocked, *pair, 99),
-        "celery_group_1000_finished": partial(_finished, *pair),
+        "celery_group_1000_finished": partial(finished, *pair),
+        "celery_group_1000_finished_oldest": partial(_oldest, "celery_group_1000_finished_oldest", *pair),
         "celery_group_1000_join": partial(_joined, bench.redis.url, *pair),
         "celery_50_waits_redis_connections": partial(_connections, bench.redis.url, settings),
     }
@@ -100,7 +111,7 @@ def backend_url(settings: Settings, client_id: str = "bench") -> str:
     )
 
 
-class _Side:
+class Side:
     """One of the two backends: an application that waits, and one that stores."""
 
     def __init__(self, url: str) -> None:
@@ -110,6 +121,7 @@ class _Side:
 
     @property
     def ours(self) -> bool:
+        """Whether it is our backend."""
         return self.url.startswith("streamresults")
 
     def store(self, task_ids: Sequence[str], group_id: str | None = None) -> None:
@@ -118,8 +130,9 @@ class _Side:
             celery_backend.store(self.worker, task_id, number, group_id)
         if self.ours:
             client = self.app.backend.connections.client
-            for task_id in task_ids:
-                client.lookup(task_id, fresh=True, timeout=_PATIENCE)
+            until = Deadline(_PATIENCE)
+            while not all(result.found for result in client.lookup_many(task_ids)) and not until.passed():
+                time.sleep(_FOLDING)
 
 
 def _pairs(ours: Callable[[], float], theirs: Callable[[], float], name: str, unit: str, note: str = "") -> Row:
@@ -131,7 +144,7 @@ def _pairs(ours: Callable[[], float], theirs: Callable[[], float], name: str, un
     )
 
 
-def _warm_up(ours: _Side) -> None:
+def _warm_up(ours: Side) -> None:
     """Have the broker's code compiled, so that a row does not depend on which ones were measured before it."""
     for _ in range(_WARMING):
         _stored(ours)
@@ -140,11 +153,11 @@ def _warm_up(ours: _Side) -> None:
 # -- storing --------------------------------------------------------------------------------------------------------
 
 
-def _store_one(ours: _Side, theirs: _Side) -> Row:
+def _store_one(ours: Side, theirs: Side) -> Row:
     return _pairs(partial(_stored, ours), partial(_stored, theirs), "celery_store_one", "results/s")
 
 
-def _stored(side: _Side) -> float:
+def _stored(side: Side) -> float:
     task_ids = workload.task_ids(_FEW)
     began = time.perf_counter()
     for number, task_id in enumerate(task_ids):
@@ -152,7 +165,7 @@ def _stored(side: _Side) -> float:
     return len(task_ids) / (time.perf_counter() - began)
 
 
-def _store_threads(ours: _Side, theirs: _Side) -> Row:
+def _store_threads(ours: Side, theirs: Side) -> Row:
     with ThreadPoolExecutor(_THREADS) as our_pool, ThreadPoolExecutor(_THREADS) as their_pool:
         return _pairs(
             partial(_stored_by_threads, ours, our_pool),
@@ -162,7 +175,7 @@ def _store_threads(ours: _Side, theirs: _Side) -> Row:
         )
 
 
-def _stored_by_threads(side: _Side, pool: ThreadPoolExecutor) -> float:
+def _stored_by_threads(side: Side, pool: ThreadPoolExecutor) -> float:
     task_ids = workload.task_ids(_FEW)
     shares = [task_ids[begin::_THREADS] for begin in range(_THREADS)]
 
@@ -178,26 +191,26 @@ def _stored_by_threads(side: _Side, pool: ThreadPoolExecutor) -> float:
 # -- getting --------------------------------------------------------------------------------------------------------
 
 
-def _get_ready(ours: _Side, theirs: _Side) -> Row:
+def _get_ready(ours: Side, theirs: Side) -> Row:
     task_ids = workload.task_ids(_FEW)
     for side in (ours, theirs):
         side.store(task_ids)
     return _pairs(partial(_got, ours, task_ids), partial(_got, theirs, task_ids), "celery_get_ready", "tasks/s")
 
 
-def _got(side: _Side, task_ids: Sequence[str]) -> float:
+def _got(side: Side, task_ids: Sequence[str]) -> float:
     began = time.perf_counter()
     for task_id in task_ids:
         assert side.app.AsyncResult(task_id).get(timeout=_PATIENCE) is not None
     return len(task_ids) / (time.perf_counter() - began)
 
 
-def _blocked(ours: _Side, theirs: _Side, percent: int) -> Row:
+def _blocked(ours: Side, theirs: Side, percent: int) -> Row:
     name = f"celery_blocked_get_p{percent}"
     return _pairs(partial(_blocked_for, ours, percent), partial(_blocked_for, theirs, percent), name, "ms")
 
 
-def _blocked_for(side: _Side, percent: int) -> float:
+def _blocked_for(side: Side, percent: int) -> float:
     """Return the milliseconds from storing to the value, by another thread with connections of its own."""
     with WaitingThread(lambda task_id: side.app.AsyncResult(task_id).get(timeout=20)) as waiter:
         found = [
@@ -210,13 +223,24 @@ def _blocked_for(side: _Side, percent: int) -> float:
 # -- groups ---------------------------------------------------------------------------------------------------------
 
 
-def _finished(ours: _Side, theirs: _Side) -> Row:
+def finished(ours: Side, theirs: Side) -> Row:
+    """Return the row of groups that have ended before they are joined."""
     return _pairs(
         partial(_finished_group, ours), partial(_finished_group, theirs), "celery_group_1000_finished", "tasks/s"
     )
 
 
-def _finished_group(side: _Side) -> float:
+def _oldest(name: str, ours: Side, theirs: Side) -> Row:
+    """Have the same measured where the oldest Celery is installed, on the same services."""
+    interpreter = os.environ.get(_OLDEST)
+    if not interpreter:
+        return Row(name, None, "", note=f"skipped: {_OLDEST} names no interpreter; make bench makes one")
+    with ChildProcess("oldest_celery", ours.url, theirs.url, interpreter=interpreter) as process:
+        version, row = json.loads(process.answer("finished", _ROW))
+    return Row(*row)._replace(name=name, note=f"reference: Celery {version} on Redis")
+
+
+def _finished_group(side: Side) -> float:
     """Join a group that nobody has asked for before."""
     (group_id, *task_ids) = workload.task_ids(1 + _MEMBERS)
     side.store(task_ids, group_id)
@@ -227,7 +251,7 @@ def _finished_group(side: _Side) -> float:
     return _MEMBERS / took
 
 
-def _joined(redis_url: str, ours: _Side, theirs: _Side) -> Row:
+def _joined(redis_url: str, ours: Side, theirs: Side) -> Row:
     join_ours = partial(_running_group, ours, partial(_asleep, ours.app))
     for _ in range(_JOINS_WARMING):
         join_ours()
@@ -241,7 +265,7 @@ def _joined(redis_url: str, ours: _Side, theirs: _Side) -> Row:
         )
 
 
-def _running_group(side: _Side, waits: Callable[[], bool]) -> float:
+def _running_group(side: Side, waits: Callable[[], bool]) -> float:
     """Join a group while other processes store its results; return tasks a second from the first one on."""
     seeds = [workload.new_seed() for _ in range(_STORING)]
     share = _MEMBERS // _STORING
@@ -295,10 +319,10 @@ def _subscribed(server: Any, count: int = _MEMBERS) -> bool:
 
 
 def _connections(redis_url: str, settings: Settings) -> Row:
-    ours = _Side(backend_url(settings, "waits"))
+    ours = Side(backend_url(settings, "waits"))
     with redis.Redis.from_url(redis_url) as server:
         taken = _connections_of(server, ours.app, lambda: _asleep(ours.app, _WAITS), ours.worker)
-        theirs = _Side(redis_url)
+        theirs = Side(redis_url)
         celerys = _connections_of(server, theirs.app, lambda: _channels(server) >= _WAITS, theirs.worker)
     name = "celery_50_waits_redis_connections"
     return Row(name, taken, "connections", celerys, taken / celerys, note="reference: Celery's own backend on Redis")

@@ -21,11 +21,12 @@ class ChildProcess:
 
     Args:
         arguments: Of its command line.
+        interpreter: Another Python than this one's.
     """
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, interpreter: str = sys.executable) -> None:
         self._module = module
-        command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+        command = [interpreter, "-m", f"benchmarks.{module}", *arguments]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
         )

@@ -66,6 +66,7 @@ TARGETS: Final = {
     "celery_get_ready": Target(1),
     "celery_blocked_get_p50": Target(1.2, at_most=True),
     "celery_group_1000_finished": Target(25),
+    "celery_group_1000_finished_oldest": Target(25),
     "celery_group_1000_join": Target(1),
     "celery_50_waits_redis_connections": Target(3, at_most=True, of_value=True),
     "celery_task_throughput": Target(0.8),

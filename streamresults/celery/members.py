@@ -66,8 +66,9 @@ class Members:
     def ended(self, task_id: str, meta: Meta) -> list[tuple[str, Any]]:
         """Have the results of a task know its end, and return what has ended by that."""
         ended = []
-        for leaf in self._waiting.pop(task_id, ()):
-            leaf._maybe_set_cache(dict(meta))  # noqa: SLF001 -- as above
+        leaves = self._waiting.pop(task_id, ())
+        for leaf in leaves:
+            leaf._maybe_set_cache(meta if len(leaves) == 1 else dict(meta))  # noqa: SLF001 -- as above
             if id(leaf) in self._own:
                 ended.append((leaf.id, leaf._cache))  # noqa: SLF001 -- as above
         for inside in self._inside.pop(task_id, ()):

@@ -126,11 +126,12 @@ class Prefix(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expires_after_ms: int
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """
     One immutable record of the log: a task entered a state.
 
-    Everything but the id and the state may be left out; an empty string, an empty tuple, 0 or -1 says absent.
+    Everything but the id and the state may be left out; an empty string, an empty tuple, 0 or -1 says absent. Name its
+    fields where you make one; by position is for the shortest way alone.
     """
 
     task_id: str

@@ -15,8 +15,8 @@ from typing import Final
 from streamresults.events.event import Payload, Prefix
 
 #: Where the fields stand behind the header of ten bytes: kind, 16 bytes of event id, the length of the task id.
-_KIND, _EVENT_ID, _ID_LENGTH, _ID = 10, 11, 27, 28
-_KINDS: Final = {0: "task", 2: "group"}
+KIND, EVENT_ID, EVENT_ID_END, _ID = 10, 11, 27, 28
+KINDS: Final = {0: "task", 2: "group"}
 #: Lengths and numbers of one byte: what lies above takes the schema's way, where nothing else is said.
 _ONE_BYTE: Final = 128
 #: The first and the second member of a union: no body, and a body.
@@ -49,6 +49,10 @@ _Start = tuple[bytes, _Middle, str, bool]
 _last: Final[list[_Start]] = [(b"\2S\0\0\0\0\0\0", ("S", False, 0, 0, 5), "", False)]
 
 
+#: A record's task id, what it says from its state to the body's union, its payload, and where its next field begins.
+Read = tuple[str, _Start, Payload, int]
+
+
 def read_head(header: bytes, value: bytes) -> tuple[Prefix, Payload, int] | None:
     """
     Return prefix and payload of a record, and where its next field begins; ``None`` where the schema has to be asked.
@@ -56,19 +60,15 @@ def read_head(header: bytes, value: bytes) -> tuple[Prefix, Payload, int] | None
     Args:
         header: What a record of the version begins with that is written.
     """
-    found = read_payload(header, value)
+    found = read_fields(header, value)
     if found is None:
         return None
-    payload, behind = found
-    state_at = _ID + (value[_ID_LENGTH] >> 1)
-    start = _last[0]
-    if not value.startswith(start[0], state_at):
-        start = _start_of(value, state_at)
-    state, terminal, attempt, expires, _ = start[1]
+    task_id, (_, middle, _, _), payload, behind = found
+    state, terminal, attempt, expires, _ = middle
     prefix = Prefix(
-        kind=_KINDS[value[_KIND]],
-        event_id=value[_EVENT_ID:_ID_LENGTH],
-        task_id=value[_ID:state_at].decode(),
+        kind=KINDS[value[KIND]],
+        event_id=value[EVENT_ID:EVENT_ID_END],
+        task_id=task_id,
         state=state,
         terminal=terminal,
         attempt=attempt,
@@ -79,12 +79,18 @@ def read_head(header: bytes, value: bytes) -> tuple[Prefix, Payload, int] | None
 
 def read_payload(header: bytes, value: bytes) -> tuple[Payload, int] | None:
     """Do the same without the prefix; there is none where that is broken."""
+    found = read_fields(header, value)
+    return None if found is None else found[2:]
+
+
+def read_fields(header: bytes, value: bytes) -> Read | None:
+    """Do the same with the fields as they stand; kind and event id have their fixed places, and are sound."""
     try:
-        length = value[_ID_LENGTH]
-        if not value.startswith(header) or length & LONG_OR_NEGATIVE or value[_KIND] not in _KINDS:
+        length = value[EVENT_ID_END]
+        if not value.startswith(header) or length & LONG_OR_NEGATIVE or value[KIND] not in KINDS:
             return None
         state_at = _ID + (length >> 1)
-        value[_ID:state_at].decode()
+        task_id = value[_ID:state_at].decode()
         start = _last[0]
         if not value.startswith(start[0], state_at):
             start = _start_of(value, state_at)
@@ -95,7 +101,7 @@ def read_payload(header: bytes, value: bytes) -> tuple[Payload, int] | None:
             body, at = value[at : at + length], at + length
         if value[at] or value[at + 1] or length < 0:
             return None  # kept outside of the log, encrypted, or broken
-        return Payload(content_type=content_type, body=body), at + 2
+        return task_id, start, Payload(content_type=content_type, body=body), at + 2
     except (IndexError, UnicodeDecodeError):
         return None  # broken or not ordinary: the schema's way says which
 

@@ -19,7 +19,7 @@ from streamresults.errors import StreamResultsError
 from streamresults.events import heads
 from streamresults.events.codec import Codec
 from streamresults.events.event import Event, Payload, Prefix
-from streamresults.events.heads import read_group, read_head, read_payload
+from streamresults.events.heads import read_group, read_head, read_length, read_payload
 from tests.strategies import events
 
 if TYPE_CHECKING:
@@ -125,12 +125,12 @@ def test_a_head_is_its_own_whatever_another_thread_reads_in_the_middle(monkeypat
     """What was read last is that thread's record then."""
     other = CODEC.encode(replace(MEMBER, state="RETRY", attempt=7))
 
-    def interrupted(header: bytes, value: bytes) -> tuple[Payload, int] | None:
-        found = read_payload(header, value)
-        read_payload(header, other)
-        return found
+    def interrupted(value: bytes, at: int) -> tuple[int, int]:
+        monkeypatch.undo()
+        read_payload(CODEC.header, other)
+        return read_length(value, at)
 
-    monkeypatch.setattr(heads, "read_payload", interrupted)
+    monkeypatch.setattr(heads, "read_length", interrupted)
     head = read_head(CODEC.header, CODEC.encode(MEMBER))
 
     assert head is not None

@@ -128,7 +128,11 @@ def test_an_event_with_all_that_belongs_to_it_takes_the_short_way() -> None:
 def test_what_one_event_says_is_not_believed_of_the_next() -> None:
     """What repeats from record to record is remembered; a record that differs in one field of it says its own."""
     alike = Event(task_id="a", state="SUCCESS", name="n", worker="w", queue="q", retries=1, call_content_type="c")
+    alike = msgspec.structs.replace(alike, parent_id="p", root_id="r", group_id="g")
     fields: dict[str, Any] = {
+        "parent_id": "o",
+        "root_id": "q",
+        "group_id": "f",
         "children": ("b",),
         "trace_id": "0" * 32,
         "labels": {"a": "b"},
@@ -142,6 +146,17 @@ def test_what_one_event_says_is_not_believed_of_the_next() -> None:
     for field, value in fields.items():
         for event in (alike, alike, msgspec.structs.replace(alike, **{field: value})):
             assert CODEC.decode(CODEC.encode(event)) == event
+
+
+def test_what_a_cut_record_says_is_not_believed_of_the_next() -> None:
+    """Wherever it is cut: what is left begins as the whole one does."""
+    event = Event(task_id="a", state="SUCCESS", parent_id="p", root_id="r", group_id="grouped", group_index=3)
+    value = CODEC.encode(event)
+
+    for end in range(len(value)):
+        read_whole(HEADER, CODEC.encode(msgspec.structs.replace(event, parent_id="other")))
+        assert read_whole(HEADER, value[:end]) is None
+        assert read_whole(HEADER, value) == event
 
 
 @given(events)
