@@ -51,6 +51,8 @@ _WARMING: Final = 10
 #: Groups that are joined while they run before that is measured: what a broker does for consumers is compiled later
 #: than what it does for producers, and until then takes three times as long.
 _JOINS_WARMING: Final = 14
+#: Rounds of single waits before these are measured, for the same reason.
+_WAITS_WARMING: Final = 10
 _THREADS: Final = 16
 _SAMPLES: Final = 100
 _WARM: Final = 20
@@ -207,6 +209,8 @@ def _got(side: Side, task_ids: Sequence[str]) -> float:
 
 def _blocked(ours: Side, theirs: Side, percent: int) -> Row:
     name = f"celery_blocked_get_p{percent}"
+    for _ in range(_WAITS_WARMING):
+        _blocked_for(ours, percent)
     return _pairs(partial(_blocked_for, ours, percent), partial(_blocked_for, theirs, percent), name, "ms")
 
 
