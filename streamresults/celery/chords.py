@@ -149,6 +149,7 @@ class Chords:
         """
         if not self._counts:
             super().add_to_chord(group_id, result)  # type: ignore[misc]  # as above
+            return
         self._durably(group_id, self._accounts.add, str(group_id), leaves(result.as_tuple()))
 
     # -- counting ---------------------------------------------------------------------------------------------------
