@@ -63,7 +63,7 @@ _WAITS: Final = 50
 _PATIENCE: Final = 60.0
 #: Names the interpreter that has the oldest Celery that is supported; ``make bench`` sets it.
 _OLDEST: Final = "OLDEST_CELERY_PYTHON"
-#: Seconds that a row takes in a process of its own.
+#: Seconds that a row may take in a process of its own.
 _ROW: Final = 300.0
 #: Seconds between two looks whether a compactor has folded what was stored.
 _FOLDING: Final = 0.02
@@ -133,7 +133,10 @@ class Side:
         if self.ours:
             client = self.app.backend.connections.client
             until = Deadline(_PATIENCE)
-            while not all(result.found for result in client.lookup_many(task_ids)) and not until.passed():
+            while not all(result.found for result in client.lookup_many(task_ids)):
+                if until.passed():
+                    msg = f"no compactor has folded all of {len(task_ids)} results in {_PATIENCE:g} s"
+                    raise RuntimeError(msg)
                 time.sleep(_FOLDING)
 
 
@@ -211,6 +214,7 @@ def _blocked(ours: Side, theirs: Side, percent: int) -> Row:
     name = f"celery_blocked_get_p{percent}"
     for _ in range(_WAITS_WARMING):
         _blocked_for(ours, percent)
+        _blocked_for(theirs, percent)
     return _pairs(partial(_blocked_for, ours, percent), partial(_blocked_for, theirs, percent), name, "ms")
 
 
@@ -239,8 +243,11 @@ def _oldest(name: str, ours: Side, theirs: Side) -> Row:
     interpreter = os.environ.get(_OLDEST)
     if not interpreter:
         return Row(name, None, "", note=f"skipped: {_OLDEST} names no interpreter; make bench makes one")
-    with ChildProcess("oldest_celery", ours.url, theirs.url, interpreter=interpreter) as process:
-        version, row = json.loads(process.answer("finished", _ROW))
+    try:
+        with ChildProcess("oldest_celery", ours.url, theirs.url, interpreter=interpreter) as process:
+            version, row = json.loads(process.answer("finished", _ROW))
+    except (OSError, RuntimeError) as exc:
+        return Row(name, None, "", note=f"failed: {exc}")
     return Row(*row)._replace(name=name, note=f"reference: Celery {version} on Redis")
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from benchmarks.bench import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+#: Seconds for a process to end once its standard input has; then it is killed.
+_ENDS_WITHIN: Final = 30.0
 
 
 class ChildProcess:
@@ -41,8 +46,13 @@ class ChildProcess:
 
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
+        with suppress(BrokenPipeError):  # it has ended by itself
+            self._process.stdin.close()
+        try:
+            self._process.wait(_ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     @property
     def pid(self) -> int:
@@ -52,7 +62,8 @@ class ChildProcess:
     def tell(self, line: str) -> None:
         """Send a line."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
+        with suppress(BrokenPipeError):  # who waits for the answer is told that the process has ended
+            self._process.stdin.write(f"{line}\n")
 
     def await_line(self, wanted: Callable[[str], bool], seconds: float) -> tuple[str, float]:
         """Block until a wanted line comes; return it and when it came, by ``perf_counter``. Others are dropped."""

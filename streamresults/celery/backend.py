@@ -235,12 +235,13 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
         return self._metas.of_result(result)
 
     def _ready_metas(self, task_ids: Collection[str]) -> dict[str, Meta]:
+        """Return the metas of those that have ended; each is the caller's own, as results write into theirs."""
         cached = {task_id: self._cache[task_id] for task_id in task_ids if task_id in self._cache}
-        found = {task_id: meta for task_id, meta in cached.items() if meta["status"] in self.READY_STATES}
+        found = {task_id: dict(meta) for task_id, meta in cached.items() if meta["status"] in self.READY_STATES}
         left = [task_id for task_id in task_ids if task_id not in found]
         if left:
             looked = {meta["task_id"]: meta for meta in self._look(left) if meta["status"] in self.READY_STATES}
-            self._cache.update(looked)
+            self._cache.update({task_id: dict(meta) for task_id, meta in looked.items()})
             found |= looked
         return found
 

@@ -131,7 +131,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     One immutable record of the log: a task entered a state.
 
     Everything but the id and the state may be left out; an empty string, an empty tuple, 0 or -1 says absent. Name its
-    fields where you make one; by position is for the shortest way alone.
+    fields where you make one; by position is for the shortest way alone. Plain data that cannot form a circle: the
+    garbage collector does not look at it. Not made for subclasses.
     """
 
     task_id: str

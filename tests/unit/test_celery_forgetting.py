@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celery import states
+from celery.result import ResultSet
 
 from streamresults.celery.process import close_all
 from tests.celery_desk import backend_of, elsewhere
@@ -118,6 +119,24 @@ def test_results_are_kept_where_that_is_asked_for(folded: Wiring) -> None:
 
     assert kept.is_cached("t")
     assert not read.is_cached("t")
+
+
+def test_what_is_kept_is_shared_by_no_two_results(folded: Wiring) -> None:
+    """Results write into their metas: Celery puts their children there."""
+    backend = backend_of(folded, result_cache_max=10)
+    backend.store_result("t", 1, states.SUCCESS)
+    metas = []
+    for join in (False, True, False, True):
+        result = backend.app.AsyncResult("t")
+        if join:
+            ResultSet([result], app=backend.app).join_native(timeout=10)
+        else:
+            result.get(timeout=10)
+        metas.append(result._cache)
+
+    assert all(meta["result"] == 1 for meta in metas)
+    assert backend.is_cached("t")
+    assert len({id(meta) for meta in [*metas, backend._cache["t"]]}) == len(metas) + 1
 
 
 def test_what_a_wait_was_told_is_not_unlearnt(memory_wiring: Wiring) -> None:

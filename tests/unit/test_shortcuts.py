@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamresults.errors import StreamResultsError
+from streamresults.events import wholes
 from streamresults.events.codec import Codec
 from streamresults.events.envelope import MAGIC, check_key, task_id_of
 from streamresults.events.event import Event, Payload, Prefix
@@ -157,6 +158,29 @@ def test_what_a_cut_record_says_is_not_believed_of_the_next() -> None:
         read_whole(HEADER, CODEC.encode(msgspec.structs.replace(event, parent_id="other")))
         assert read_whole(HEADER, value[:end]) is None
         assert read_whole(HEADER, value) == event
+
+
+@pytest.mark.parametrize("step", ["read_fields", "_moment", "_number", "_bytes", "_stamps"])
+def test_an_event_is_its_own_whatever_another_thread_reads_in_the_middle(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Between any two steps of reading it, what was read last becomes that thread's record."""
+    ours = Event(task_id="a", state="SUCCESS", group_id="g", name="n", attempt=1, args=b"[]")
+    other = CODEC.encode(Event(task_id="b", state="RETRY", group_id="f", name="m", attempt=7))
+    taken = getattr(wholes, step)
+
+    def interrupted(*arguments: Any) -> Any:
+        found = taken(*arguments)
+        with monkeypatch.context() as patched:
+            patched.setattr(wholes, step, taken)
+            assert read_whole(HEADER, other) is not None
+        return found
+
+    for _ in range(2):  # the second time all of it is remembered
+        monkeypatch.setattr(wholes, step, interrupted)
+        assert read_whole(HEADER, CODEC.encode(ours)) == ours
+        monkeypatch.undo()
+        assert read_whole(HEADER, CODEC.encode(ours)) == ours
 
 
 @given(events)
