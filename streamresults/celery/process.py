@@ -11,12 +11,13 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-from threading import BoundedSemaphore, Lock, Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from streamresults.celery.ahead import Ahead
+from streamresults.celery.taking_turns import TakingTurns
 from streamresults.client import Basis
 from streamresults.deadline import Deadline
 from streamresults.errors import BatchFailed, NotYetCovered, PublishError, ServiceUnavailable
@@ -40,12 +41,6 @@ _FLUSH: Final = 5.0
 #: Seconds for the view to fold what this process knows. Shorter believes it for longer than need be, longer holds up
 #: who asks while the compactors are away.
 _FOLDED: Final = 0.5
-#: Lookups of a process at once, each on a connection of its own. More open connections that stay; fewer leave a thread
-#: waiting for a round trip of another one.
-_AT_ONCE: Final = 1
-#: Seconds after which a lookup waits for no other one. Shorter opens more connections in a burst, longer holds all
-#: up for one that is answered slowly.
-_ITS_TURN: Final = 0.25
 #: Seconds for the first connection of a worker, which is made beside its work.
 _WARM: Final = 30.0
 
@@ -65,7 +60,7 @@ class Connections:
         self._publisher: Publisher | None = None
         self._client: Client | None = None
         self._parts: Parts | None = None
-        self._turns = BoundedSemaphore(_AT_ONCE)
+        self._turns = TakingTurns()
 
     @property
     def publisher(self) -> Publisher:
@@ -97,7 +92,7 @@ class Connections:
     def after_fork(self) -> None:
         """Replace, in a forked child, what another thread of the parent may have held."""
         self._lock = Lock()
-        self._turns = BoundedSemaphore(_AT_ONCE)
+        self._turns = TakingTurns()
         self.ahead.after_fork()
 
     def publish(self, event: Event, *, final: bool) -> None:
@@ -144,13 +139,8 @@ class Connections:
         Raises:
             ServiceUnavailable: Redis did not answer.
         """
-        turns = self._turns
-        mine = turns.acquire(timeout=_ITS_TURN)
-        try:
+        with self._turns.turn():
             return self.client.lookup_many(task_ids)
-        finally:
-            if mine:
-                turns.release()
 
     def newest(self, seen: Result) -> Known | None:
         """Return what this process knows of a task, if it stands over what a lookup has just shown."""
