@@ -48,9 +48,8 @@ _Start = tuple[bytes, _Middle, str, bool]
 #: fifth of reading. The first one is that of an event of which nothing is said but its state.
 _last: Final[list[_Start]] = [(b"\2S\0\0\0\0\0\0", ("S", False, 0, 0, 5), "", False)]
 
-
 #: A record's task id, what it says from its state to the body's union, its payload, and where its next field begins.
-Read = tuple[str, _Start, Payload, int]
+_Fields = tuple[str, _Start, Payload, int]
 
 
 def read_head(header: bytes, value: bytes) -> tuple[Prefix, Payload, int] | None:
@@ -83,7 +82,7 @@ def read_payload(header: bytes, value: bytes) -> tuple[Payload, int] | None:
     return None if found is None else found[2:]
 
 
-def read_fields(header: bytes, value: bytes) -> Read | None:
+def read_fields(header: bytes, value: bytes) -> _Fields | None:
     """Do the same with the fields as they stand; kind and event id have their fixed places, and are sound."""
     try:
         length = value[EVENT_ID_END]

@@ -1,13 +1,14 @@
 """
 Turns of the threads that look something up by Celery's result objects.
 
-We test these aspects: one has its turn at a time; and who waits for one that does not end does without.
+We test these aspects: one has its turn at a time; and who waits for one that does not end, or for too many, does
+without.
 """
 
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import pytest
 
 from streamresults.celery import taking_turns
 from streamresults.celery.taking_turns import TakingTurns
+from streamresults.deadline import Deadline
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -71,6 +73,24 @@ def test_who_waits_for_a_turn_that_does_not_end_does_without(pool: ThreadPoolExe
     done.set()
     held.result(SOON)
     eventually(lambda: not turns._turn.locked(), SOON)
+
+
+def test_nobody_waits_for_ever_for_turns_that_go_on(monkeypatch: pytest.MonkeyPatch, pool: ThreadPoolExecutor) -> None:
+    """Others always come first here, as they may where many threads ask."""
+    monkeypatch.setattr(taking_turns, "_LONGEST", 0.3)
+    turns = TakingTurns()
+
+    def go() -> None:
+        with turns.turn():
+            pass
+
+    with turns.turn():
+        waits, until = pool.submit(go), Deadline(SOON)
+        while not until.passed() and wait([waits], 0.01).not_done:
+            turns._ended += 1
+
+        assert waits.done()
+        assert turns._turn.locked()
 
 
 def test_a_turn_ends_with_an_error_too() -> None:
