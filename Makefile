@@ -6,6 +6,9 @@ VENV ?= .venv
 ROWS ?=
 # More arguments for pytest: make test PYTEST_ARGS="-k store"
 PYTEST_ARGS ?=
+# Files of tests that run at once; 0 for one process, in order. Most of a test's time is waiting for services, so two
+# take half the time on two cores. More start more of Kafka, and have tests of failovers wait for the processor.
+AT_ONCE ?= 2
 
 BIN := $(VENV)/bin
 SUITES := tests/unit tests/hostile tests/fuzz tests/model tests/contract tests/integration tests/faults tests/upgrade tests/acceptance
@@ -35,7 +38,7 @@ types: $(VENV)/.test  ## Check types
 	$(BIN)/mypy $(TYPED)
 
 suites: $(VENV)/.test services  ## Run the tests
-	$(BIN)/python -m pytest $(SUITES) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile $(SUITES) $(PYTEST_ARGS)
 
 # Before the tests, as a download does not fit into the time that one test may take. At a desk, tests whose service
 # cannot be had are skipped; in CI (CI is set) that is a failure.

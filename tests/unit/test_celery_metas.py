@@ -42,7 +42,7 @@ def metas_in(zone: tzinfo) -> Metas:
         ZoneInfo("America/New_York"),
         ZoneInfo("Australia/Lord_Howe"),
         timezone(-timedelta(minutes=17, seconds=30)),
-        Unhashable(),
+        pytest.param(Unhashable(), id="unhashable"),
     ],
     ids=str,
 )
