@@ -16,7 +16,7 @@ from kombu.exceptions import EncodeError
 from kombu.serialization import dumps, loads, registry
 from kombu.utils.encoding import ensure_bytes
 
-from streamresults.events.event import NO_PAYLOAD, Payload
+from streamresults.events.event import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -61,11 +61,6 @@ def encode(value: object, serializer: str) -> Payload:
         msg = f"the result cannot be encoded as {serializer}: {exc!r}"
         raise EncodeError(msg) from exc
     return Payload(content_type=content_type, body=ensure_bytes(body))
-
-
-def encode_optional(value: object, serializer: str) -> Payload:
-    """Do the same; no payload for ``None``."""
-    return NO_PAYLOAD if value is None else encode(value, serializer)
 
 
 def decode(content_type: str, body: bytes, accept: Collection[str] | None) -> object:

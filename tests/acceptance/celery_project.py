@@ -12,7 +12,7 @@ import time
 from functools import partial
 from typing import Any
 
-from celery import Celery, Task, chain, group
+from celery import Celery, Task, group
 from celery.contrib.abortable import AbortableTask
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from celery.result import allow_join_result
@@ -259,12 +259,6 @@ def parent(self: Task) -> str:
     return str(self.request.id)
 
 
-@task()
-def add_in_chain(value: int) -> Any:
-    """Begin a chain of two."""
-    return chain(add.s(value, 1), add.s(1))().id
-
-
 @task(acks_late=True, reject_on_worker_lost=False)
 def die() -> None:
     """Take the process along."""
@@ -281,9 +275,3 @@ def too_long() -> None:
 def process_id() -> int:
     """Return who runs it."""
     return os.getpid()
-
-
-@task(bind=True, ignore_result=True)
-def says_and_ends(self: Task) -> None:
-    """Say something that does not end the task, and nothing after it."""
-    self.update_state(state="HALF", meta={"done": 50})
