@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import states as celery_states
 from celery.backends.base import BaseKeyValueStoreBackend
-from kombu.utils.encoding import bytes_to_str, ensure_bytes
+from kombu.utils.encoding import ensure_bytes
 
 from streamresults.celery import signals
 from streamresults.celery.chords import Chords
 from streamresults.celery.configuration import fallback_of, seconds, settings_of
 from streamresults.celery.consumer import ResultConsumer
-from streamresults.celery.errors import not_read, not_stored, safe_to_retry
+from streamresults.celery.errors import not_read, not_stored, safe_to_retry, too_large
 from streamresults.celery.exceptions import Revival, list_celerys_own
 from streamresults.celery.fallback import Fallback
 from streamresults.celery.groups import Groups
-from streamresults.celery.making import Making
+from streamresults.celery.making import Making, without_arguments
 from streamresults.celery.metas import Metas, pending
 from streamresults.celery.process import connections_of
 from streamresults.celery.redis_options import credentials_of
 from streamresults.celery.seeding import Seeding
+from streamresults.celery.task_ids import text_of
 from streamresults.celery.then import Thens
 from streamresults.celery.urls import masked
 from streamresults.celery.waiting import NativeJoin
@@ -149,12 +150,26 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
         event = result
         if not isinstance(event, Event):
             event = self._event(task_id, result, state, traceback, request)
-        self.connections.publish(event, final=state in celery_states.READY_STATES)
+        final = state in celery_states.READY_STATES
+        try:
+            self.connections.publish(event, final=final)
+        except PublishError as exc:
+            smaller = without_arguments(event)
+            if not too_large(exc) or smaller == event:
+                raise
+            _log.warning(
+                "task %s, %s: its result is stored without the args and kwargs that result_extended keeps with it: %s",
+                event.task_id,
+                state,
+                exc,
+                extra={"action": "arguments_not_stored", "task_id": event.task_id},
+            )
+            self.connections.publish(smaller, final=final)
         return result
 
     def _event(self, task_id: Any, result: Any, state: str, traceback: Any, request: Any) -> Event:
         return self._making.event(
-            _id(task_id),
+            text_of(task_id),
             result,
             state,
             traceback=traceback,
@@ -183,15 +198,15 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
             BackendGetMetaError: It could not be read.
         """
         try:
-            meta: Meta = super().get_task_meta(_id(task_id), cache=cache)
+            meta: Meta = super().get_task_meta(text_of(task_id), cache=cache)
         except StreamResultsError as exc:
-            raise not_read(exc, _id(task_id)) from exc
+            raise not_read(exc, text_of(task_id)) from exc
         return meta
 
     def _get_task_meta_for(self, task_id: Any) -> Meta:
-        meta = self._look([_id(task_id)])[0]
+        meta = self._look([text_of(task_id)])[0]
         if meta["status"] not in self.READY_STATES and signals.others_may_know(self.app):
-            return self._fresh(_id(task_id), meta)
+            return self._fresh(text_of(task_id), meta)
         return meta
 
     def _look(self, task_ids: Sequence[str]) -> list[Meta]:
@@ -263,20 +278,20 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
             BackendGetMetaError: Nobody could tell.
         """
         try:
-            (found,) = self.connections.client.lookup_many([_id(task_id)])
+            (found,) = self.connections.client.lookup_many([text_of(task_id)])
             own = self.connections.newest(found)
             if own is not None:
                 return own.event is not None
-            if self.connections.client.result(_id(task_id)).exists():
+            if self.connections.client.result(text_of(task_id)).exists():
                 return True
-            return self._fallback is not None and bool(self._fallback.metas([_id(task_id)]))
+            return self._fallback is not None and bool(self._fallback.metas([text_of(task_id)]))
         except StreamResultsError as exc:
-            raise not_read(exc, _id(task_id)) from exc
+            raise not_read(exc, text_of(task_id)) from exc
 
     def _forget(self, task_id: Any) -> None:
-        self.connections.forget(_id(task_id))
+        self.connections.forget(text_of(task_id))
         if self._fallback is not None:
-            self._fallback.forget(_id(task_id))
+            self._fallback.forget(text_of(task_id))
 
     # -- by key, for tools ------------------------------------------------------------------------------------------
 
@@ -287,7 +302,7 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
 
     def mget(self, keys: Sequence[Any]) -> list[bytes | None]:
         """Do the same for many in one round trip."""
-        metas = self._look([_id(self._strip_prefix(key)) for key in keys])
+        metas = self._look([text_of(self._strip_prefix(key)) for key in keys])
         return [None if meta["status"] == celery_states.PENDING else self._encoded(meta) for meta in metas]
 
     def _encoded(self, meta: Meta) -> bytes:
@@ -298,7 +313,7 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
 
     def delete(self, key: Any) -> None:
         """Forget the task, or delete the saved group, that Celery's key names."""
-        stripped = _id(self._strip_prefix(key))
+        stripped = text_of(self._strip_prefix(key))
         if ensure_bytes(key).startswith(self.group_keyprefix):
             self._delete_group(stripped)
         else:
@@ -314,17 +329,3 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
 
     def __reduce__(self, args: Any = (), kwargs: Any = None) -> Any:
         return super().__reduce__(args, {**(kwargs or {}), "url": self.url, "expires": self.expires})
-
-
-def _id(task_id: Any) -> str:
-    """
-    Return a task id as text: Celery takes UUIDs and bytes as well.
-
-    Raises:
-        ValueError: It is empty.
-    """
-    found = bytes_to_str(task_id) if isinstance(task_id, bytes) else str(task_id) if task_id else ""
-    if not found:
-        msg = f"task_id must not be empty. Got {task_id} instead."
-        raise ValueError(msg)
-    return found

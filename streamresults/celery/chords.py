@@ -22,6 +22,7 @@ from streamresults.celery.configuration import seconds
 from streamresults.celery.encoding import decode
 from streamresults.celery.errors import not_stored
 from streamresults.celery.kin import leaves
+from streamresults.celery.task_ids import text_of
 from streamresults.errors import PublishError, ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Chords:
             self._fail_group(request, state, result)
             return
         event = self._making.event(
-            str(task_id),
+            text_of(task_id),
             self.encode_result(result, state),
             state,
             traceback=None,

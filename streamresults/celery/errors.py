@@ -11,6 +11,7 @@ from streamresults.errors import (
     AppendFailed,
     PublishFailed,
     RecordTooLarge,
+    RetriesExhausted,
     ServiceUnavailable,
     Spooled,
     TopicMissing,
@@ -32,6 +33,11 @@ def safe_to_retry(exc: BaseException) -> bool:
         queue_full = cause is None and exc.written is False
         return never_opened or queue_full or exception_safe_to_retry(exc)
     return isinstance(exc, ServiceUnavailable)
+
+
+def too_large(exc: BaseException) -> bool:
+    """Tell whether an event was not published because of its size; nothing of it was sent."""
+    return isinstance(exc.last if isinstance(exc, RetriesExhausted) else exc, RecordTooLarge)
 
 
 def not_stored(exc: BaseException, task_id: str, state: str) -> BackendStoreError:

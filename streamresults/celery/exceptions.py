@@ -16,12 +16,13 @@ import billiard.exceptions
 import celery.exceptions
 import kombu.exceptions
 
-from streamresults.errors import ConfigurationError, RemoteTaskError, SecurityError
+from streamresults.errors import ConfigurationError, PayloadNotEncodable, RemoteTaskError, SecurityError
 from streamresults.events.allowlist import allow
-from streamresults.events.event import ExceptionNode, NamedValue
+from streamresults.events.event import REPR, ExceptionNode, NamedValue
 from streamresults.events.json_serializer import JsonSerializer
 from streamresults.events.remote_frames import Raisable
 from streamresults.events.revive import revive
+from streamresults.events.untrusted import safe_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -139,12 +140,20 @@ def described(value: Any) -> ExceptionNode | None:
     message = value.get("exc_message", "")
     arguments = tuple(message) if isinstance(message, list | tuple) else (message,)
     return ExceptionNode(
-        module=str(value.get("exc_module") or ""),
-        qualname=value["exc_type"],
-        message=str(message) if isinstance(message, str) else ", ".join(map(str, arguments)),
+        module=_carried(str(value.get("exc_module") or "")),
+        qualname=_carried(value["exc_type"]),
+        message=_carried(str(message) if isinstance(message, str) else ", ".join(map(str, arguments))),
         arguments=tuple(_named(argument) for argument in arguments),
     )
 
 
 def _named(argument: object) -> NamedValue:
-    return NamedValue(name="", content_type=_SERIALIZER.content_type, data=_SERIALIZER.encode(argument))
+    try:
+        return NamedValue(name="", content_type=_SERIALIZER.content_type, data=_SERIALIZER.encode(argument))
+    except PayloadNotEncodable:  # as where the exception itself is captured: what it was stays readable
+        return NamedValue(name="", content_type=REPR, data=_carried(safe_repr(argument)).encode())
+
+
+def _carried(text: str) -> str:
+    """Return text as UTF-8 can carry it: lone surrogates, as of names of files, become escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()

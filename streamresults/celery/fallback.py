@@ -97,7 +97,18 @@ class Fallback:
             values = backend.mget([backend.get_key_for_task(task_id) for task_id in task_ids])
         except NotImplementedError:  # not every one of Celery's can
             values = [backend.get(backend.get_key_for_task(task_id)) for task_id in task_ids]
-        return {task_id: backend.decode_result(value) for task_id, value in zip(task_ids, values, strict=True) if value}
+        found = zip(task_ids, values, strict=True)
+        return {task_id: self._decoded(task_id, value) for task_id, value in found if value}
+
+    def _decoded(self, task_id: str, value: bytes) -> dict[str, Any]:
+        try:
+            meta: dict[str, Any] = self.backend.decode_result(value)
+        except (ContentDisallowed, DecodeError):
+            raise
+        except Exception as exc:  # a record may hold anything; that one cannot be read says nothing of the backend
+            msg = f"what {masked(self._url)} holds of task {task_id!r} cannot be read: {exc!r}"
+            raise DecodeError(msg) from exc
+        return meta
 
     def group_meta(self, group_id: str) -> dict[str, Any] | None:
         """Return what it holds of a saved group, ``None`` for nothing."""

@@ -41,7 +41,9 @@ _PATIENCE: Final = 60.0
 #: Types of exceptions that are told apart. Records name them, so that more would be somebody's mischief.
 _TYPES: Final = 1_000
 #: What Celery keeps of a chord that is under way, beside the group.
-_OF_CHORDS: Final = (b".j", b".t", b".s")
+_OF_CHORDS: Final = (b".j", b".t", b".s", b".d")
+#: What the newest Celery leaves of a chord that is over, for some minutes.
+_OF_CHORDS_OVER: Final = b".c"
 
 
 @dataclass(slots=True)
@@ -144,8 +146,8 @@ class Importing:
             if key in seen:
                 continue
             seen.add(key)
-            if prefix == self._old.group_keyprefix and key.endswith(_OF_CHORDS):
-                self.counts.chords += 1
+            if prefix == self._old.group_keyprefix and key.endswith((*_OF_CHORDS, _OF_CHORDS_OVER)):
+                self.counts.chords += key.endswith(_OF_CHORDS)
                 continue
             yield key
 

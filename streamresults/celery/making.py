@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from celery import states as celery_states
 
 from streamresults.celery.encoding import encode
@@ -12,6 +13,7 @@ from streamresults.celery.pickleable import what_was_raised
 from streamresults.events.event import NO_PAYLOAD, Event
 from streamresults.events.exceptions import capture
 from streamresults.events.json_serializer import JsonSerializer
+from streamresults.events.tracebacks import cut_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +80,7 @@ class Making:
         else:
             fields["payload"] = encode(result, self._serializer)
         if traceback:
-            fields["traceback"] = str(traceback)
+            fields["traceback"] = cut_text(str(traceback), self._limits.traceback)
         if request:
             fields |= self._of_request(request, extended=self._extended if extended is None else extended)
         return Event(task_id=task_id, state=str(state), **fields | stated)
@@ -120,6 +122,11 @@ class Making:
             kept = {header: stamp for header, stamp in stamps.items() if header in stamped}
             fields |= {"stamped_headers": stamped, "stamps": encode(kept, self._serializer).body}
         return fields
+
+
+def without_arguments(event: Event) -> Event:
+    """Return an event without the arguments of its task's call, which no payload store takes."""
+    return msgspec.structs.replace(event, args=b"", kwargs=b"")
 
 
 def _text(request: Any, name: str) -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery.result import ResultSet
 
+from streamresults.celery.task_ids import text_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -46,7 +48,7 @@ class Members:
             self._inside.setdefault(task_id, []).append(inside)
 
     def _await(self, leaf: Any) -> str:
-        task_id = str(leaf.id)
+        task_id = text_of(leaf.id)
         self._waiting.setdefault(task_id, []).append(leaf)
         return task_id
 

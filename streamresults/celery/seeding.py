@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import Any, Final
 
+from celery.exceptions import ImproperlyConfigured
 from celery.utils.imports import symbol_by_name
 
 from streamresults.celery.exceptions import exceptions_of_task, list_exceptions
@@ -45,5 +46,18 @@ class Seeding:
 
 
 def _stated(entries: Any) -> list[Any]:
-    """Return the classes of ``streamresults_allow``, of which some may be named by text."""
-    return [symbol_by_name(entry) if isinstance(entry, str) else entry for entry in entries]
+    """
+    Return the classes of ``streamresults_allow``, of which some may be named by text.
+
+    Raises:
+        ImproperlyConfigured: There is none of a name.
+    """
+    return [_class_named(entry) if isinstance(entry, str) else entry for entry in entries]
+
+
+def _class_named(name: str) -> Any:
+    try:
+        return symbol_by_name(name)
+    except (ImportError, AttributeError, ValueError) as exc:
+        msg = f"streamresults_allow: there is no {name!r} to list: {exc}. Correct the name, or leave it out"
+        raise ImproperlyConfigured(msg) from exc

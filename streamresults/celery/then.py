@@ -7,6 +7,8 @@ import weakref
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
+from streamresults.celery.task_ids import text_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -45,7 +47,7 @@ class Thens:
             if found is not None:
                 self._tell(found, registration)
 
-        self._registrations[key] = self._client().on_result(str(result.id), ended)
+        self._registrations[key] = self._client().on_result(text_of(result.id), ended)
 
     def leave(self, result: Any) -> None:
         """Take note that a result wants nothing any more; takes no lock."""

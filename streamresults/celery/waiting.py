@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import states as celery_states
+from celery.exceptions import TimeoutError as CeleryTimeoutError
 from vine import promise
 
 from streamresults.celery.announced import announce
@@ -18,6 +19,7 @@ from streamresults.celery.errors import timed_out
 from streamresults.celery.fallback import LOOK, FoundElsewhere, looking_elsewhere
 from streamresults.celery.listening import Listening
 from streamresults.celery.members import Members
+from streamresults.celery.task_ids import text_of
 from streamresults.deadline import Deadline
 from streamresults.errors import NotYetCovered, ServiceUnavailable, WaitTimeout
 
@@ -93,7 +95,7 @@ class NativeJoin:
         self._ensure_not_eager()
         tick = None if on_interval is None or _is_empty(on_interval) else on_interval
         deadline = Deadline(_seconds(timeout))
-        meta = self._awaited(str(result.id), deadline, interval, tick, on_message)
+        meta = self._awaited(text_of(result.id), deadline, interval, tick, on_message)
         if tick is not None and meta["status"] in celery_states.PROPAGATE_STATES:
             self._fold_parents(result, Deadline(deadline.remaining(_PARENTS_FOLDED)))
             tick()  # follow_parents raises the error of the parent that this one failed for, by the last tick
@@ -124,7 +126,7 @@ class NativeJoin:
         Raises:
             TimeoutError: Celery's own; the deadline has passed.
         """
-        return self._awaited(str(task_id), Deadline(_seconds(timeout)), interval, on_interval, None)
+        return self._awaited(text_of(task_id), Deadline(_seconds(timeout)), interval, on_interval, None)
 
     def _awaited(
         self,
@@ -134,12 +136,7 @@ class NativeJoin:
         on_interval: Callable[[], Any] | None,
         on_message: Callable[[Meta], Any] | None,
     ) -> Meta:
-        try:
-            found = self._ready_metas([task_id]).get(task_id)
-        except ServiceUnavailable:
-            if not deadline.total:
-                raise
-            found = None  # the topic may still tell
+        found = self._looked_up(task_id, deadline)
         if found is not None:
             if on_message is not None:
                 on_message(found)
@@ -158,6 +155,26 @@ class NativeJoin:
         except FoundElsewhere as found_there:
             return found_there.meta
         return self._told(result)
+
+    def _looked_up(self, task_id: str, deadline: Deadline) -> Meta | None:
+        """
+        Return the meta of a task that has ended by now; ``None`` while there is time to wait.
+
+        Raises:
+            ServiceUnavailable: Redis did not answer, and the deadline is this one look.
+            TimeoutError: Celery's own; looking has taken longer than the deadline.
+        """
+        why = "not ready at the one look that there was time for"
+        try:
+            found = self._ready_metas([task_id]).get(task_id)
+        except ServiceUnavailable as exc:
+            if not deadline.total:
+                raise
+            found, why = None, str(exc)  # the topic may still tell
+        if found is None and deadline.total and deadline.passed():
+            msg = f"The operation timed out. Task {task_id!r}: {why}"
+            raise CeleryTimeoutError(msg)
+        return found
 
     # -- many -------------------------------------------------------------------------------------------------------
 
@@ -206,7 +223,7 @@ class NativeJoin:
         Raises:
             TimeoutError: Celery's own; the deadline has passed.
         """
-        wanted = list(dict.fromkeys(str(task_id) for task_id in task_ids))
+        wanted = list(dict.fromkeys(map(text_of, task_ids)))
         if max_iterations:
             for task_id, meta in self._ready_metas(wanted).items():
                 if READY_STATES is not None and meta["status"] not in READY_STATES:
@@ -283,7 +300,8 @@ class NativeJoin:
     def listened_to(self, result: Any, *, weak: bool) -> None:
         """Have a result told of its task's end, as somebody wants to be called then."""
         self._thens.register(result, weak=weak)
-        there = self._fallback.metas([str(result.id)]).get(str(result.id)) if self._fallback is not None else None
+        task_id = text_of(result.id)
+        there = self._fallback.metas([task_id]).get(task_id) if self._fallback is not None else None
         if there is not None and there["status"] in self.READY_STATES:
             result._maybe_set_cache(there)  # noqa: SLF001 -- the way of all backends
 

@@ -50,6 +50,11 @@ def format_traceback(exc: BaseException, limit: int) -> str:
     return text
 
 
+def cut_text(text: str, limit: int) -> str:
+    """Return a traceback that is text already, as UTF-8 can carry it; of more than ``limit`` characters both ends."""
+    return _both_ends([text], limit)
+
+
 def _both_ends(lines: Iterable[str], limit: int) -> str:
     """Join lines up to the limit, dropping from the middle while they come: all of them may be gigabytes."""
     whole: list[str] = []

@@ -97,7 +97,7 @@ class Outcomes:
             over, raised = "the topic takes", "max.message.bytes of the topic"
         msg = (
             f"task {event.task_id!r}, {event.state}: not written: the record has {error.size} bytes, more than {over}. "
-            f"Publish a smaller result, or raise {raised}"
+            f"Publish less, have payload_store keep large results, or raise {raised}"
         )
         self._count(event, msg)
         return RecordTooLarge(

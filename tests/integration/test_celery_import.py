@@ -228,10 +228,13 @@ def test_bad_records_are_named_and_the_run_goes_on(
         redis.lpush(f"{prefix}celery-task-meta-wrong", 1)
         redis.set(f"{prefix}celery-taskset-meta-g", b'{"result": [1]}')
         redis.zadd(f"{prefix}celery-taskset-meta-h.j", {"x": 1})
+        # The newest Celery's: of a chord under way, and of one that is over.
+        redis.sadd(f"{prefix}celery-taskset-meta-h.d", "x")
+        redis.set(f"{prefix}celery-taskset-meta-i.c", "1")
 
     counts, bad = imported(app, redis_url)
 
-    assert counts == {"tasks": 1, "chords": 1, "bad": 7}
+    assert counts == {"tasks": 1, "chords": 2, "bad": 7}
     names = ("garbage", "pickle", "list", "when", "wrong", "x" * 30)
     assert {key.removeprefix(prefix)[:30] for key, _ in bad} == {
         *(f"celery-task-meta-{name}"[:30] for name in names),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import celery
 import pytest
 from celery import states
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import ImproperlyConfigured, TaskRevokedError
 
 from streamresults.errors import RemoteTaskError, SecurityError
 from tests.celery_desk import backend_of, elsewhere
@@ -197,3 +197,41 @@ def test_a_retry_without_a_reason_has_no_result(backend: StreamResultsBackend) -
 
     meta = backend.get_task_meta("t")
     assert (meta["status"], meta["result"]) == ("RETRY", None)
+
+
+# -- text that UTF-8 cannot carry, as names of files have it -----------------------------------------------------------
+
+
+def test_a_lone_surrogate_costs_neither_the_exception_nor_its_traceback(folded: Wiring) -> None:
+    backend = backend_of(folded)
+    backend.store_result("t", ValueError("bad \udcff"), states.FAILURE, traceback="in file \udcff")
+
+    meta = backend_of(folded, result_cache_max=-1).get_task_meta("t")
+    assert type(meta["result"]) is ValueError
+    assert "bad \\udcff" in str(meta["result"])
+    assert meta["traceback"] == "in file \\udcff"
+
+
+def test_a_lone_surrogate_in_what_was_stored_as_a_dict_is_read(backend: StreamResultsBackend) -> None:
+    stored = {"exc_type": "ValueError", "exc_module": "builtins", "exc_message": ["bad \udcff", object]}
+
+    found = backend.exception_to_python(stored)
+
+    assert type(found) is ValueError
+    assert "bad \\udcff" in str(found)
+
+
+def test_of_a_traceback_of_megabytes_both_ends_are_kept(backend: StreamResultsBackend) -> None:
+    backend.store_result("t", ValueError("y" * 2_000_000), states.FAILURE, traceback="a" * 2_000_000 + "z")
+
+    meta = backend.get_task_meta("t")
+    assert type(meta["result"]) is ValueError
+    assert meta["traceback"].startswith("aaa")
+    assert meta["traceback"].endswith("z")
+    assert len(meta["traceback"]) <= backend.settings.exception_traceback_max
+
+
+@pytest.mark.parametrize("name", ["cimpl:KafkaException", "os:nope", "nodots", ""])
+def test_a_name_to_list_that_does_not_exist_is_said_to_be_the_settings(memory_wiring: Wiring, name: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="streamresults_allow"):
+        backend_of(memory_wiring, streamresults_allow=[name])

@@ -15,6 +15,7 @@ from celery import states
 from celery.exceptions import ImproperlyConfigured
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import GroupResult
+from kombu.exceptions import DecodeError
 
 from streamresults.errors import RemoteTaskError
 from tests.celery_desk import make_app
@@ -185,3 +186,21 @@ def test_one_that_is_away_is_said_once_and_holds_nothing_up(folded: Wiring, capl
 def test_one_that_cannot_be_asked_is_refused_at_once(folded: Wiring, url: str) -> None:
     with pytest.raises((ImproperlyConfigured, ModuleNotFoundError), match=url.partition(":")[0]):
         _ = make_app(folded, result_backend_transport_options={"fallback_backend": url}).backend.settings
+
+
+def test_a_record_that_is_strange_there_hides_no_other(app: Celery, old: Celery) -> None:
+    old.backend.store_result("strange", ValueError("bad \udcff"), states.FAILURE, traceback="TB")
+    old.backend.store_result("t", 7, states.SUCCESS)
+
+    assert app.AsyncResult("strange").state == "FAILURE"
+    assert type(app.AsyncResult("strange").result) is ValueError
+    assert app.AsyncResult("t").get(timeout=0) == 7
+
+
+def test_one_that_cannot_be_read_is_no_backend_that_is_away(app: Celery, old: Celery) -> None:
+    old.backend.set(old.backend.get_key_for_task("broken"), b"[1")
+    old.backend.store_result("t", 7, states.SUCCESS)
+
+    with pytest.raises(DecodeError):
+        app.backend.get_task_meta("broken")
+    assert app.AsyncResult("t").get(timeout=0) == 7

@@ -24,6 +24,8 @@ from tests.compacting import compacting
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from streamresults.celery import StreamResultsBackend
     from streamresults.wiring import Wiring
 
@@ -304,3 +306,34 @@ def _raising(error: Exception) -> Any:
         raise error
 
     return fail
+
+
+# -- records that are too large ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("store", ["", "payloads"])
+@pytest.mark.parametrize("ended", [(states.SUCCESS, 3), (states.FAILURE, ValueError("no"))], ids=str)
+def test_arguments_that_are_too_large_cost_nobody_the_result(
+    memory_wiring: Wiring, tmp_path: Path, caplog: pytest.LogCaptureFixture, store: str, ended: tuple[str, Any]
+) -> None:
+    """Also where a payload store keeps large results."""
+    state, result = ended
+    options = {"payload_store": (tmp_path / store).as_uri(), "payload_store_above": 100_000} if store else {}
+    backend = backend_of(memory_wiring, result_extended=True, result_backend_transport_options=options)
+    request = Context(id="t", task="shop.charge", args=["x" * 1_500_000], kwargs={"a": 1}, hostname="w")
+
+    backend.store_result("t", result, state, request=request)
+
+    meta = backend.get_task_meta("t")
+    assert (meta["status"], repr(meta["result"])) == (state, repr(result))
+    assert (meta["name"], meta["worker"], meta["args"], meta["kwargs"]) == ("shop.charge", "w", None, None)
+    assert "stored without the args and kwargs" in caplog.text
+
+
+def test_a_result_that_is_too_large_is_celerys_error(memory_wiring: Wiring) -> None:
+    backend = backend_of(memory_wiring, result_extended=True)
+
+    with pytest.raises(BackendStoreError, match="payload_store"):
+        backend.store_result("t", "x" * 1_500_000, states.SUCCESS, request=Context(id="t", args=[1]))
+
+    assert backend.get_state("t") == "PENDING"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import celery
 import pytest
@@ -15,6 +17,7 @@ from celery.exceptions import TaskRevokedError
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import ResultSet
 
+from streamresults.errors import StoreUnavailable
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -55,6 +58,38 @@ def test_get_returns_what_is_stored_later(app: Celery, worker: Any) -> None:
     worker.store_result("t", 5, states.SUCCESS)
 
     assert found.result() == 5
+
+
+@pytest.mark.parametrize("task_id", [b"t", UUID(int=7)])
+def test_an_id_may_be_bytes_or_a_uuid(app: Celery, worker: Any, task_id: Any) -> None:
+    found = in_thread(partial(app.AsyncResult(task_id).get, timeout=SOON))
+    eventually(lambda: waiting(app) == 1)
+
+    worker.store_result(task_id, 5, states.SUCCESS)
+
+    assert found.result() == 5
+    assert app.AsyncResult(task_id).get(timeout=0) == 5
+    assert ResultSet([app.AsyncResult(task_id)], app=app).join_native(timeout=SOON) == [5]
+
+
+@pytest.mark.parametrize("said", ["did not answer", "not ready"])
+def test_a_look_that_takes_longer_than_the_deadline_is_the_last_one(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    looks = []
+
+    def look(task_ids: Any) -> Any:
+        looks.append(task_ids)
+        time.sleep(0.02)
+        if said == "did not answer":
+            raise StoreUnavailable("Redis did not answer")
+        return client.lookup_many(task_ids)
+
+    client = app.backend.connections.client
+    monkeypatch.setattr(app.backend.connections, "look", look)
+    with pytest.raises(CeleryTimeoutError, match=said):
+        app.AsyncResult("t").get(timeout=0.01)
+    assert looks == [["t"]]
 
 
 def test_get_returns_what_was_stored_before(app: Celery, worker: Any) -> None:
