@@ -180,6 +180,7 @@ class Compactor:
             group=self._group,
             describe=self._descriptor.publish,
             confirm=self._topic.ask,
+            in_touch=lambda: self._topic.in_touch,
             placement=placement,
             backfill=self._backfill,
         )

@@ -44,6 +44,8 @@ class LiveLanes:
         group: Told where to deliver on from, when the view is elsewhere than was thought.
         describe: Writes the view's descriptor; called when a generation began, as what stands beside it may be gone.
         confirm: Raises TopicRecreated when the topic is not the one whose view this is.
+        in_touch: Tells whether the brokers answer. While they do not, nothing is written of a partition where
+            nothing arrives: it would say that its view is up to date.
         placement: Looks whether tasks are where they should be.
         backfill: Completes what a generation lacks; ``None`` leaves it.
     """
@@ -60,6 +62,7 @@ class LiveLanes:
         group: TopicGroup,
         describe: Callable[[], object],
         confirm: Callable[[], object],
+        in_touch: Callable[[], bool],
         placement: Placement,
         backfill: Backfill | None,
     ) -> None:
@@ -73,6 +76,7 @@ class LiveLanes:
         self._group: Final = group
         self._describe: Final = describe
         self._confirm: Final = confirm
+        self._in_touch: Final = in_touch
         self._placement: Final = placement
         self._backfill: Final = backfill
         self._descriptor_lost = False
@@ -196,7 +200,7 @@ class LiveLanes:
                 self._placement.check(lane.partition, segment.entries)
                 yield LiveBatch(lane.partition, claim, segment.entries, marks)
                 begin, sent = segment.end, True
-        if end > begin or (not sent and lane.due()):
+        if end > begin or (not sent and lane.due() and (lane.coverage is None or self._in_touch())):
             # Moves the watermark over transaction markers, tells that we are alive, and notices a view that was lost.
             claim = lane.claim(begin, max(begin, end), self._rewind_max)
             yield LiveBatch(lane.partition, claim, ())

@@ -1,5 +1,5 @@
 """
-Notices what becomes of the topic while it is being folded: partitions that are added, and its end.
+Notices what becomes of the topic while it is being folded: partitions that are added, its end, brokers that are away.
 
 It asks on a thread of its own, so that no answer of a broker holds up what is being folded, and only remembers what it
 was told: what follows from it is done by who asks, on the thread that folds.
@@ -41,6 +41,7 @@ class TopicWatch:
         self._every: Final = every
         self._latest = known
         self._missing = 0
+        self._in_touch = True
         self._gone: TopicMissing | None = None
         self._stop: Final = Event()
         self._thread: Final = Thread(target=self._ask_forever, name="streamresults-topic", daemon=True)
@@ -54,6 +55,16 @@ class TopicWatch:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(_ENDS_WITHIN)
+
+    @property
+    def in_touch(self) -> bool:
+        """
+        Whether the brokers have answered the last question. Never blocks.
+
+        Where they have not, that nothing arrives does not mean that there is nothing: of what is folded nobody may say
+        that it is up to date.
+        """
+        return self._in_touch
 
     def check(self) -> int:
         """
@@ -89,7 +100,23 @@ class TopicWatch:
                 if self._missing >= MISSING_BELIEVED:
                     self._gone = exc
             except ServiceUnavailable as exc:
-                _log.debug("which topic there is was not said: %s", exc, extra={"action": "topic_not_told"})
+                self._lost_touch(exc)
+                continue
+            self._found_touch()
+
+    def _lost_touch(self, why: ServiceUnavailable) -> None:
+        if self._in_touch:
+            _log.warning(
+                "Kafka does not answer, nothing is lost: the view grows older until it does: %s",
+                why,
+                extra={"action": "kafka_away"},
+            )
+        self._in_touch = False
+
+    def _found_touch(self) -> None:
+        if not self._in_touch:
+            _log.info("Kafka answers again", extra={"action": "kafka_back"})
+        self._in_touch = True
 
 
 def recreated(known: TopicDescription, found: TopicDescription) -> TopicRecreated:

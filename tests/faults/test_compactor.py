@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 from confluent_kafka import Producer
 
+from streamresults.compactor.lane import KEEPALIVE
 from streamresults.deadline import Deadline
 from streamresults.errors import DeadLettered, TrailingBytes, TruncatedRecord
 from streamresults.events.codec import Codec
@@ -332,6 +333,27 @@ def cluster() -> Iterator[KafkaCluster]:
     """Give a Kafka that tests may break."""
     with closing(services.kafka_cluster()) as brokers:
         yield brokers
+
+
+def test_a_view_grows_older_while_its_compactor_does_not_reach_kafka(
+    cluster: KafkaCluster, redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who asks Redis alone could else take a result that is not folded for none at all, and that for the newest."""
+    asked_often = {"topic.metadata.refresh.interval.ms": "1000"}
+    with World(cluster.bootstrap, redis.url, kafka=asked_often) as world:
+        world.compact()
+        (task,) = world.publish(1, "SUCCESS")
+        eventually(world.caught_up, SOON)
+        cluster.processes[0].pause()
+        try:
+            eventually(lambda: (world.client.lookup(task).as_of or 0) > 3 * KEEPALIVE, SOON)
+        finally:
+            cluster.processes[0].resume()
+        assert "Kafka does not answer" in caplog.text
+
+        eventually(lambda: (world.client.lookup(task).as_of or 0) < KEEPALIVE, SOON)
+        world.publish(5)
+        world.check()
 
 
 def test_a_kafka_that_restarts_while_clients_wait_loses_no_result(cluster: KafkaCluster, redis: RedisServer) -> None:
