@@ -84,10 +84,13 @@ class DemoServices:
 
         Raises:
             UsageError: There is none.
-            ServiceUnavailable: It did not come up.
+            ServiceUnavailable: It did not come up, or another program listens there.
         """
         program = _redis_program()
         port = self._port or _free_port()
+        if _is_taken(port):  # by a Redis, it would be used as if it were ours
+            msg = f"another program listens at 127.0.0.1:{port}: name another --port, or none for a free one"
+            raise ServiceUnavailable(msg)
         redis = self.start(
             [
                 program,
@@ -204,6 +207,11 @@ def _free_port() -> int:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
     return port
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as found:
+        return found.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _wait_until_listening(process: subprocess.Popen[str], port: int) -> None:

@@ -92,7 +92,10 @@ class Connection:
         try:
             send(writer, self._codec.fingerprint, schema, deadline, topic=self._schemas_topic).wait(deadline)
         except AppendFailed as exc:
-            msg = f"Kafka did not acknowledge the schema: {exc}. Is it running? Try: streamresults doctor"
+            msg = (
+                f"Kafka did not acknowledge the schema, for topic {self._schemas_topic!r}: {exc}. Is it running, and "
+                "are the topics there (streamresults init makes them)? Try: streamresults doctor"
+            )
             raise TopicUnavailable(msg) from exc
 
     def urge(self) -> None:

@@ -8,9 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from redis import Redis
+
+from tests import services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,3 +148,20 @@ def test_demo_whose_port_is_taken_says_so(environment: dict[str, str]) -> None:
     assert 5 == ran.returncode
     (line,) = ran.stderr.splitlines()
     assert str(port) in line
+
+
+@pytest.mark.redis
+def test_demo_leaves_a_redis_that_is_not_its_own_alone(environment: dict[str, str]) -> None:
+    with closing(services.redis_server()) as server, Redis.from_url(server.url) as redis:
+        ran = subprocess.run(
+            command("--port", server.url.rpartition(":")[2].partition("/")[0]),
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert redis.dbsize() == 0
+
+    assert 5 == ran.returncode
+    assert "another program listens" in ran.stderr
