@@ -14,7 +14,7 @@ from streamresults.errors import TopicUnavailable
 from streamresults.topic.base import Broker, TopicGroup, TopicInspector, TopicReader, TopicWriter
 from streamresults.topic.kafka_errors import error_of, translate
 from streamresults.topic.kafka_group import KafkaGroup, Protocol
-from streamresults.topic.kafka_handles import COMMON, RETRY_PAUSE, Settings
+from streamresults.topic.kafka_handles import COMMON, RETRY_PAUSE, Settings, list_topics
 from streamresults.topic.kafka_hubs import resolved
 from streamresults.topic.kafka_inspector import EMBEDDED_CLUSTER, RESOLVES_WITHIN, AdminConnection, KafkaInspector
 from streamresults.topic.kafka_reader import KafkaReader
@@ -168,7 +168,7 @@ class KafkaBroker(Broker):
         connection = self._connection()
         try:
             doing = f"cannot list the topics of {self._bootstrap}"
-            found = connection.ask(deadline, doing, lambda client, limit: client.list_topics(timeout=limit))
+            found = connection.ask(deadline, doing, list_topics)
         finally:
             connection.close()
         topics = {
@@ -182,7 +182,7 @@ class KafkaBroker(Broker):
         connection = self._connection()
         doing = f"cannot create topics on {self._bootstrap}"
         try:
-            metadata = connection.ask(deadline, doing, lambda client, limit: client.list_topics(timeout=limit))
+            metadata = connection.ask(deadline, doing, list_topics)
             missing = {name: settings for name, settings in topics.items() if name not in metadata.topics}
             created = dict.fromkeys(topics, False)
             if missing:

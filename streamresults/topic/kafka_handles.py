@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import re
+import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
+from streamresults.deadline import Deadline
 from streamresults.errors import StreamResultsError, TopicUnavailable
 from streamresults.topic.kafka_errors import describe, error_of, translate
 from streamresults.topic.kafka_hubs import cooperative
@@ -21,7 +23,8 @@ from streamresults.topic.kafka_threads import hold_fork
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from streamresults.deadline import Deadline
+    from confluent_kafka import Producer
+    from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # public by its documentation
 
 Opened = TypeVar("Opened")
 Settings = dict[str, Any]
@@ -141,6 +144,36 @@ ATTEMPT_AT_MOST: Final = 30.0
 
 #: Seconds of one attempt at least: "one look" still needs a round trip.
 ATTEMPT_AT_LEAST: Final = 0.05
+
+
+#: Seconds of the main thread's first question for metadata, and of its longest one: between two of them signals are
+#: served, such as Ctrl-C. Larger holds these up, smaller never hears the answer of brokers that are slow.
+FIRST_QUESTION: Final = 0.5
+LONGEST_QUESTION: Final = 4.0
+
+
+def list_topics(handle: AdminClient | Producer, limit: float, topic: str | None = None) -> ClusterMetadata:
+    """
+    Ask for the metadata of a topic, or of all; blocks for at most ``limit`` seconds.
+
+    librdkafka blocks the thread that asks, and Python serves signals in the main one alone. That one asks several
+    times, each time for twice as long.
+
+    Raises:
+        KafkaException: Nobody answered.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return handle.list_topics(topic, limit)
+    until, question = Deadline(limit), FIRST_QUESTION
+    while question < until.remaining():
+        began = time.monotonic()
+        try:
+            return handle.list_topics(topic, question)
+        except KafkaException:
+            if time.monotonic() - began < question / 2:
+                raise  # an answer, and not that there was none
+        question = min(2 * question, LONGEST_QUESTION)
+    return handle.list_topics(topic, max(ATTEMPT_AT_LEAST, until.remaining()))
 
 
 def seconds(deadline: Deadline) -> float:

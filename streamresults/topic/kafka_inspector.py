@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public by i
 from streamresults.errors import TopicMissing, TopicUnavailable
 from streamresults.topic.base import TopicInspector
 from streamresults.topic.kafka_errors import FORBIDDEN, MISSING, UNSUPPORTED, error_of, translate
-from streamresults.topic.kafka_handles import Forkable, LastError, Opened, Settings, open_handle, retry
+from streamresults.topic.kafka_handles import Forkable, LastError, Opened, Settings, list_topics, open_handle, retry
 from streamresults.topic.kafka_hubs import resolved
 from streamresults.topic.records import NO_TOPIC_ID, TopicDescription, Watermarks
 
@@ -86,7 +86,7 @@ class AdminConnection(Forkable):
     def metadata(self, deadline: Deadline, topic: str) -> ClusterMetadata:
         """Return what the brokers say about the topic; raise ``TopicUnavailable`` when it is not there."""
         doing = f"cannot look up topic {topic!r}"
-        answer: ClusterMetadata = self.ask(deadline, doing, lambda client, limit: client.list_topics(topic, limit))
+        answer: ClusterMetadata = self.ask(deadline, doing, lambda client, limit: list_topics(client, limit, topic))
         error = answer.topics[topic].error
         if error is not None and error.code() in MISSING:
             msg = f"topic {topic!r} does not exist on {self.bootstrap}; create it: streamresults init"

@@ -16,7 +16,7 @@ from streamresults.errors import StreamResultsError, TopicUnavailable
 from streamresults.topic.base import TopicWriter
 from streamresults.topic.kafka_deliveries import Interrupted, delivery, ignore, lost_acknowledgement, text
 from streamresults.topic.kafka_errors import MISSING, append_failure, describe, error_of, is_fatal, translate
-from streamresults.topic.kafka_handles import Forkable, LastError, Settings, open_handle, retry
+from streamresults.topic.kafka_handles import Forkable, LastError, Settings, list_topics, open_handle, retry
 from streamresults.topic.kafka_turns import Turns
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ class KafkaWriter(Forkable, TopicWriter):
             metadata = retry(
                 deadline,
                 doing,
-                lambda limit: producer.list_topics(self._topic, limit),
+                lambda limit: list_topics(producer, limit, self._topic),
                 fatal=frozenset(),
                 last=self._last,
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ import pytest
 
 from streamresults import __version__
 from streamresults.settings import Settings
+from streamresults.topic.kafka_handles import LONGEST_QUESTION
 from streamresults.wiring import Wiring
 from tests.acceptance.conftest import Cli
 
@@ -20,6 +23,24 @@ if TYPE_CHECKING:
 NOWHERE = "127.0.0.1:1"
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
+
+
+# -- a Kafka that never answers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["publish", "t", "--timeout", "50"], ["init"]], ids=str)
+def test_ctrl_c_ends_it_while_kafka_does_not_answer(cli: Cli, arguments: list[str]) -> None:
+    """Though librdkafka is asked by the thread that signals are served in."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        bootstrap = f"127.0.0.1:{silent.getsockname()[1]}"
+        with cli.started("-b", bootstrap, *arguments) as asking:
+            connection, _ = silent.accept()
+            with connection:
+                assert connection.recv(1)
+                asking.send_signal(signal.SIGINT)
+                asking.communicate(timeout=4 * LONGEST_QUESTION)
+
+    assert asking.returncode == 130
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
