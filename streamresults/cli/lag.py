@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from streamresults.cli.coverage import read_lag
-from streamresults.cli.exits import Exit
+from streamresults.cli.exits import Exit, explain
 from streamresults.cli.filling import FillWatch
 from streamresults.cli.options import Invocation, common_options, pass_invocation
 from streamresults.cli.output import Column, emit, emit_rows, table
 from streamresults.deadline import ANSWER, Deadline
+from streamresults.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,7 @@ _COLUMNS: Final = (
 
 
 @click.command("lag", help="Show per partition how far Redis is behind the topic, and what it covers.")
-@click.option("--watch", is_flag=True, help="Look again every second until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Look again every second until Ctrl-C, also while a service is away.")
 @click.option("--fail-above", type=click.IntRange(min=0), metavar="N", help="Exit with 7 when more than N are behind.")
 @common_options(hidden=True)
 @pass_invocation
@@ -63,12 +64,27 @@ def command(invocation: Invocation, *, watch: bool, fail_above: int | None) -> i
 
 
 def _looks(read: Callable[[], list[PartitionLag]]) -> Iterator[tuple[list[PartitionLag], Filling]]:
-    """Look again and again, a second apart."""
+    """
+    Look again and again, a second apart.
+
+    Raises:
+        ServiceUnavailable: The first look failed. Of a later one that fails its error is shown.
+    """
     progress = FillWatch()
+    found = read()
     while True:
-        found = read()
         yield found, progress.read(found, time.monotonic())
         time.sleep(_EVERY)
+        found = _read_once_it_answers(read)
+
+
+def _read_once_it_answers(read: Callable[[], list[PartitionLag]]) -> list[PartitionLag]:
+    while True:
+        try:
+            return read()
+        except ServiceUnavailable as exc:
+            explain(exc)
+            time.sleep(_EVERY)
 
 
 def _watch(looks: Iterator[tuple[list[PartitionLag], Filling]], output: str) -> NoReturn:

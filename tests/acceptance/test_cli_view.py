@@ -7,13 +7,19 @@ import secrets
 import signal
 import subprocess
 import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
 
 from streamresults.deadline import Deadline
 from streamresults.store.base import Descriptor, LiveBatch
 from streamresults.store.coverage import FORMAT, GENERATION_BYTES, LiveClaim
-from tests.acceptance.conftest import PARTITIONS, PATIENCE, Cli
+from tests import services
+from tests.acceptance.conftest import PARTITIONS, PATIENCE, Cli, cli_on
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
@@ -128,6 +134,27 @@ def test_lag_watches_until_it_is_interrupted(running: Cli) -> None:
 
     assert 2 * [["PARTITION", *map(str, range(PARTITIONS)), "total"]] == blocks
     assert 130 == watching.returncode
+
+
+def test_lag_watches_on_while_a_service_is_away(kafka_bootstrap: str, tmp_path: Path) -> None:
+    """That is when it is looked at; what is away is said meanwhile."""
+    with (
+        closing(services.redis_server()) as redis,
+        cli_on(kafka_bootstrap, redis.url, tmp_path) as cli,
+        cli.started("lag", "--watch", "-o", "jsonl") as watching,
+    ):
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        assert json.loads(watching.stdout.readline())["end"] == 0
+        redis.kill()
+        assert "Redis" in watching.stderr.readline()
+        cli("publish", "t")  # while it is away, so that no look before shows it
+        redis.start()
+        assert any(json.loads(line).get("end") == 1 for line in watching.stdout)
+        watching.send_signal(signal.SIGINT)
+        watching.communicate(timeout=PATIENCE)
+
+    assert watching.returncode == 130
 
 
 def test_doctor_says_how_long_backfill_takes(cli: Cli, task_id: str) -> None:
