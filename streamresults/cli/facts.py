@@ -30,8 +30,14 @@ _LETTERS: Final = "insrpoT%"
 _ESCAPES: Final = {"n": "\n", "t": "\t", "\\": "\\"}
 
 
-def event_facts(event: Event, decoding: Decoding) -> dict[str, Any]:
-    """Return what an event says; a payload that cannot be decoded is said in ``unreadable``."""
+def event_facts(event: Event, decoding: Decoding, *, fetching: bool = False) -> dict[str, Any]:
+    """
+    Return what an event says; a payload that cannot be read is said in ``unreadable``.
+
+    Args:
+        fetching: A payload that rests in the payload store is read there, and is not shown as where it rests: for one
+            task, not for a whole log.
+    """
     facts: dict[str, Any] = {
         "task_id": event.task_id,
         "state": event.state,
@@ -45,9 +51,9 @@ def event_facts(event: Event, decoding: Decoding) -> dict[str, Any]:
         "worker": event.worker or None,
     }
     payload = event.payload
-    if payload.reference is not None:
+    if payload.reference is not None and not fetching:
         facts["result"] = {"uri": payload.reference.uri, "size": payload.reference.size}
-    elif payload.body is not None:
+    elif payload.body is not None or payload.reference is not None:
         try:
             check_plain(payload)
             check_accepted(payload.content_type, decoding.accept)  # before anything is decompressed for it
@@ -69,7 +75,7 @@ def result_facts(result: Result, decoding: Decoding, topic: str, *, traceback: b
     facts: dict[str, Any] = {"task_id": result.task_id, "state": states.UNKNOWN}
     if result.found:
         try:
-            facts = event_facts(result.event, decoding)
+            facts = event_facts(result.event, decoding, fetching=True)
             if facts["error"] is not None:
                 facts["error"]["revived"] = not isinstance(result.exception, RemoteTaskError | SecurityError)
             if traceback:

@@ -8,11 +8,15 @@ to do, without a traceback or a word of the libraries underneath.
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.acceptance.conftest import PATIENCE, Cli, Ran, append_garbage
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
@@ -141,3 +145,19 @@ def test_what_a_task_wrote_cannot_steer_the_terminal(running: Cli, task_id: str)
     looked = running("get", "--fresh", task_id)
 
     assert "\\x1b[2J\\x9b31m\\nsecond line" in looked.out
+
+
+def test_a_result_in_the_payload_store_is_shown_as_any_other(running: Cli, task_id: str, tmp_path: Path) -> None:
+    """And one that cannot be had is said to be there, and where; it is not taken for a result."""
+    store = {"STREAMRESULTS_PAYLOAD_STORE": tmp_path.as_uri(), "STREAMRESULTS_PAYLOAD_STORE_ABOVE": "10"}
+    storing = replace(running, environment={**running.environment, **store})
+    storing("publish", task_id, "--result", '{"text": "much longer than ten"}')
+
+    shown, waited = storing("get", task_id, "-o", "json"), storing("wait", task_id, "-o", "json")
+    without = one(running("get", task_id, "-o", "json"))
+
+    assert one(shown)["result"] == one(waited)["result"] == {"text": "much longer than ten"}
+    assert without["result"] is None
+    assert "PayloadStoreNotConfigured" in without["unreadable"]
+    followed = storing("replay", "--task-id", task_id, "-o", "jsonl", "-q").rows
+    assert [set(row["result"]) for row in followed] == [{"uri", "size"}]
