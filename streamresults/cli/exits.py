@@ -55,6 +55,7 @@ _CODES: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (errors.PayloadNotDecodable, Exit.DEAD_LETTERED),
     (errors.RecordError, Exit.DEAD_LETTERED),
     (errors.StreamResultsError, Exit.USAGE),
+    (OSError, Exit.USAGE),  # a disk that is full, a file that may not be read: its words name it
 )
 
 

@@ -82,9 +82,20 @@ def program(ctx: click.Context) -> None:
         ctx.exit(Exit.USAGE)
 
 
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuse what no record, address or name can hold, before a library does so in its own words."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            msg = f"the argument {argument!r} is no text that UTF-8 can hold."
+            raise click.UsageError(msg) from None
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the program: data on stdout, at most one line of error on stderr, never a traceback."""
     try:
+        _check_text(arguments)
         code = program.main(args=list(arguments), prog_name="streamresults", standalone_mode=False)
     except click.exceptions.Abort:
         return Exit.INTERRUPTED

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -16,13 +16,37 @@ from streamresults.topic.kafka_handles import LONGEST_QUESTION
 from streamresults.wiring import Wiring
 from tests.acceptance.conftest import Cli
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 #: Nobody listens there.
 NOWHERE = "127.0.0.1:1"
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
+
+
+# -- no bugs of ours ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["--brokers", "--redis", "--topic", "--namespace", "-X"])
+def test_what_is_no_text_is_refused(cli: Cli, option: str) -> None:
+    line = cli("get", "t", option, "redis://a=\udcff").failed_in_one_line(2)
+
+    assert "UTF-8" in line
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_what_cannot_be_written_is_said_to_be_the_disks(cli: Cli) -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "streamresults", "lag", "--help"],
+            cwd=cli.folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert ran.returncode == 2
+    assert "No space left" in ran.stderr
+    assert "bug" not in ran.stderr
 
 
 # -- a Kafka that never answers ---------------------------------------------------------------------------------------

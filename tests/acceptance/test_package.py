@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import subprocess
 import sys
 import venv
@@ -94,3 +95,10 @@ def test_editable_install_finds_its_schemas(tmp_path: Path) -> None:
     said = run([sys.executable, "-c", CHECK], tmp_path).splitlines()
 
     assert [Path(name).name for name in SCHEMAS] == said[3].split()
+
+
+def test_the_extra_for_celery_brings_what_a_broker_on_redis_needs() -> None:
+    """Kombu's transport for Redis wants more than the client of Redis; the demonstration's worker has such a broker."""
+    wanted = [text for text in importlib.metadata.requires("streamresults") or () if 'extra == "celery"' in text]
+
+    assert any(text.startswith("celery[redis]") for text in wanted)
