@@ -6,6 +6,7 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from celery import states as celery_states
 from celery.backends.base import BaseKeyValueStoreBackend
 from kombu.utils.encoding import ensure_bytes
@@ -18,7 +19,7 @@ from streamresults.celery.errors import not_read, not_stored, safe_to_retry, too
 from streamresults.celery.exceptions import Revival, list_celerys_own
 from streamresults.celery.fallback import Fallback
 from streamresults.celery.groups import Groups
-from streamresults.celery.making import Making, without_arguments
+from streamresults.celery.making import Making
 from streamresults.celery.metas import Metas, pending
 from streamresults.celery.process import connections_of
 from streamresults.celery.redis_options import credentials_of
@@ -29,6 +30,7 @@ from streamresults.celery.urls import masked
 from streamresults.celery.waiting import NativeJoin
 from streamresults.errors import NotYetCovered, PublishError, ServiceUnavailable, StreamResultsError
 from streamresults.events.event import Event
+from streamresults.topic.records import RECORD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -76,6 +78,7 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
         self._failure_expires: float = self.expires if failure_expires is None else seconds(failure_expires)
         compression = conf.get("result_compression")
         self.settings = settings_of(conf, url or "", compression=compression)
+        self._record_bytes: Final = int(self.settings.kafka.get("message.max.bytes", RECORD_BYTES))
         self.credentials: Final = credentials_of(conf)
         self.connections: Connections = connections_of(self.settings, self.credentials)
         self.result_consumer = ResultConsumer()
@@ -151,20 +154,14 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
         if not isinstance(event, Event):
             event = self._event(task_id, result, state, traceback, request)
         final = state in celery_states.READY_STATES
+        if len(event.args) + len(event.kwargs) > self._record_bytes:
+            event = _lightened(event, "they are larger than a record may be")
         try:
             self.connections.publish(event, final=final)
         except PublishError as exc:
-            smaller = without_arguments(event)
-            if not too_large(exc) or smaller == event:
+            if not too_large(exc) or not (event.args or event.kwargs):
                 raise
-            _log.warning(
-                "task %s, %s: its result is stored without the args and kwargs that result_extended keeps with it: %s",
-                event.task_id,
-                state,
-                exc,
-                extra={"action": "arguments_not_stored", "task_id": event.task_id},
-            )
-            self.connections.publish(smaller, final=final)
+            self.connections.publish(_lightened(event, str(exc)), final=final)
         return result
 
     def _event(self, task_id: Any, result: Any, state: str, traceback: Any, request: Any) -> Event:
@@ -329,3 +326,15 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
 
     def __reduce__(self, args: Any = (), kwargs: Any = None) -> Any:
         return super().__reduce__(args, {**(kwargs or {}), "url": self.url, "expires": self.expires})
+
+
+def _lightened(event: Event, why: str) -> Event:
+    """Return an event without its task's arguments, which no payload store takes, and say so."""
+    _log.warning(
+        "task %s, %s: stored without the args and kwargs that result_extended keeps: %s",
+        event.task_id,
+        event.state,
+        why,
+        extra={"action": "arguments_not_stored", "task_id": event.task_id},
+    )
+    return msgspec.structs.replace(event, args=b"", kwargs=b"")

@@ -22,7 +22,7 @@ from streamresults.events.event import REPR, ExceptionNode, NamedValue
 from streamresults.events.json_serializer import JsonSerializer
 from streamresults.events.remote_frames import Raisable
 from streamresults.events.revive import revive
-from streamresults.events.untrusted import safe_repr
+from streamresults.events.untrusted import safe_repr, safe_str
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -142,7 +142,7 @@ def described(value: Any) -> ExceptionNode | None:
     return ExceptionNode(
         module=_carried(str(value.get("exc_module") or "")),
         qualname=_carried(value["exc_type"]),
-        message=_carried(str(message) if isinstance(message, str) else ", ".join(map(str, arguments))),
+        message=_carried(str(message) if isinstance(message, str) else ", ".join(map(safe_str, arguments))),
         arguments=tuple(_named(argument) for argument in arguments),
     )
 

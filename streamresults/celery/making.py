@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from celery import states as celery_states
 
 from streamresults.celery.encoding import encode
@@ -122,11 +121,6 @@ class Making:
             kept = {header: stamp for header, stamp in stamps.items() if header in stamped}
             fields |= {"stamped_headers": stamped, "stamps": encode(kept, self._serializer).body}
         return fields
-
-
-def without_arguments(event: Event) -> Event:
-    """Return an event without the arguments of its task's call, which no payload store takes."""
-    return msgspec.structs.replace(event, args=b"", kwargs=b"")
 
 
 def _text(request: Any, name: str) -> str:

@@ -244,7 +244,10 @@ class _Examination:
         if not ages or max(ages) > _STALE:
             age = f"last written {max(ages):.0f} s ago" if ages else "never written"
             yield Finding(
-                "compactor", "fail", f"{behind} behind, {age}: none seems to run", "streamresults compactor run"
+                "compactor",
+                "fail",
+                f"{behind} behind, {age}: none seems to run, or none reaches Kafka",
+                "streamresults compactor run",
             )
         else:
             yield Finding("compactor", "ok", f"{behind} behind, last written {max(ages):.1f} s ago at most")

@@ -14,7 +14,7 @@ from streamresults.cli.filling import FillWatch
 from streamresults.cli.options import Invocation, common_options, pass_invocation
 from streamresults.cli.output import Column, emit, emit_rows, table
 from streamresults.deadline import ANSWER, Deadline
-from streamresults.errors import ServiceUnavailable
+from streamresults.errors import ServiceUnavailable, TopicMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,6 +68,7 @@ def _looks(read: Callable[[], list[PartitionLag]]) -> Iterator[tuple[list[Partit
     Look again and again, a second apart.
 
     Raises:
+        TopicMissing: There is no such topic any more.
         ServiceUnavailable: The first look failed. Of a later one that fails its error is shown.
     """
     progress = FillWatch()
@@ -82,6 +83,8 @@ def _read_once_it_answers(read: Callable[[], list[PartitionLag]]) -> list[Partit
     while True:
         try:
             return read()
+        except TopicMissing:
+            raise
         except ServiceUnavailable as exc:
             explain(exc)
             time.sleep(_EVERY)

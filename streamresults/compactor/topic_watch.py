@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("streamresults.compactor")
 #: Seconds that closing waits for a question under way; its thread ends with the process all the same.
 _ENDS_WITHIN: Final = 1.0
+#: Seconds between two questions while nobody answers. Longer has the view look old for longer than it is.
+_AGAIN: Final = 1.0
 #: Times in a row that brokers must say that the topic is not there. Fewer believes a broker that has just started and
 #: does not know its topics yet; more leaves whoever waits in the dark for longer.
 MISSING_BELIEVED: Final = 3
@@ -88,10 +90,11 @@ class TopicWatch:
             TopicUnavailable: They did not, or the topic is not there.
         """
         self._latest = self._inspector.describe(Deadline(ANSWER))
+        self._found_touch()
         return self.check()
 
     def _ask_forever(self) -> None:
-        while not self._stop.wait(self._every):
+        while not self._stop.wait(self._every if self._in_touch else min(self._every, _AGAIN)):
             try:
                 self._latest = self._inspector.describe(Deadline(ANSWER))
                 self._missing, self._gone = 0, None

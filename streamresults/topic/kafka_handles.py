@@ -10,11 +10,11 @@ import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from streamresults.deadline import Deadline
 from streamresults.errors import StreamResultsError, TopicUnavailable
 from streamresults.topic.kafka_errors import describe, error_of, translate
 from streamresults.topic.kafka_hubs import cooperative
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Producer
     from confluent_kafka.admin import AdminClient, ClusterMetadata  # type: ignore[attr-defined]  # public by its documentation
+
+    from streamresults.deadline import Deadline
 
 Opened = TypeVar("Opened")
 Settings = dict[str, Any]
@@ -146,34 +148,28 @@ ATTEMPT_AT_MOST: Final = 30.0
 ATTEMPT_AT_LEAST: Final = 0.05
 
 
-#: Seconds of the main thread's first question for metadata, and of its longest one: between two of them signals are
-#: served, such as Ctrl-C. Larger holds these up, smaller never hears the answer of brokers that are slow.
-FIRST_QUESTION: Final = 0.5
-LONGEST_QUESTION: Final = 4.0
-
-
 def list_topics(handle: AdminClient | Producer, limit: float, topic: str | None = None) -> ClusterMetadata:
     """
     Ask for the metadata of a topic, or of all; blocks for at most ``limit`` seconds.
 
-    librdkafka blocks the thread that asks, and Python serves signals in the main one alone. That one asks several
-    times, each time for twice as long.
+    librdkafka blocks the thread that asks, and Python serves signals, such as Ctrl-C, in the main one alone. So that
+    one has another thread ask, and waits for it.
 
     Raises:
         KafkaException: Nobody answered.
     """
     if threading.current_thread() is not threading.main_thread():
         return handle.list_topics(topic, limit)
-    until, question = Deadline(limit), FIRST_QUESTION
-    while question < until.remaining():
-        began = time.monotonic()
+    answer: Future[ClusterMetadata] = Future()
+
+    def ask() -> None:
         try:
-            return handle.list_topics(topic, question)
-        except KafkaException:
-            if time.monotonic() - began < question / 2:
-                raise  # an answer, and not that there was none
-        question = min(2 * question, LONGEST_QUESTION)
-    return handle.list_topics(topic, max(ATTEMPT_AT_LEAST, until.remaining()))
+            answer.set_result(handle.list_topics(topic, limit))
+        except BaseException as exc:  # noqa: BLE001 -- raised where it is waited for
+            answer.set_exception(exc)
+
+    threading.Thread(target=ask, name="streamresults-metadata", daemon=True).start()
+    return answer.result()
 
 
 def seconds(deadline: Deadline) -> float:

@@ -12,7 +12,6 @@ import pytest
 
 from streamresults import __version__
 from streamresults.settings import Settings
-from streamresults.topic.kafka_handles import LONGEST_QUESTION
 from streamresults.wiring import Wiring
 from tests.acceptance.conftest import Cli
 
@@ -62,7 +61,7 @@ def test_ctrl_c_ends_it_while_kafka_does_not_answer(cli: Cli, arguments: list[st
             with connection:
                 assert connection.recv(1)
                 asking.send_signal(signal.SIGINT)
-                asking.communicate(timeout=4 * LONGEST_QUESTION)
+                asking.communicate(timeout=10)
 
     assert asking.returncode == 130
 

@@ -311,23 +311,33 @@ def _raising(error: Exception) -> Any:
 # -- records that are too large ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [1_500_000, 1_047_900], ids=["alone", "with the rest"])
 @pytest.mark.parametrize("store", ["", "payloads"])
-@pytest.mark.parametrize("ended", [(states.SUCCESS, 3), (states.FAILURE, ValueError("no"))], ids=str)
+@pytest.mark.parametrize("result", [3, ValueError("no")], ids=repr)
 def test_arguments_that_are_too_large_cost_nobody_the_result(
-    memory_wiring: Wiring, tmp_path: Path, caplog: pytest.LogCaptureFixture, store: str, ended: tuple[str, Any]
+    memory_wiring: Wiring, tmp_path: Path, store: str, size: int, result: Any
 ) -> None:
     """Also where a payload store keeps large results."""
-    state, result = ended
+    state = states.FAILURE if isinstance(result, Exception) else states.SUCCESS
     options = {"payload_store": (tmp_path / store).as_uri(), "payload_store_above": 100_000} if store else {}
     backend = backend_of(memory_wiring, result_extended=True, result_backend_transport_options=options)
-    request = Context(id="t", task="shop.charge", args=["x" * 1_500_000], kwargs={"a": 1}, hostname="w")
+    request = Context(id="t", task="shop.charge", args=["x" * size], kwargs={"a": 1}, hostname="w")
 
     backend.store_result("t", result, state, request=request)
 
     meta = backend.get_task_meta("t")
     assert (meta["status"], repr(meta["result"])) == (state, repr(result))
     assert (meta["name"], meta["worker"], meta["args"], meta["kwargs"]) == ("shop.charge", "w", None, None)
-    assert "stored without the args and kwargs" in caplog.text
+
+
+def test_that_arguments_were_left_out_is_said(memory_wiring: Wiring, caplog: pytest.LogCaptureFixture) -> None:
+    """And nothing is said to have failed."""
+    backend = backend_of(memory_wiring, result_extended=True)
+
+    backend.store_result("t", 3, states.SUCCESS, request=Context(id="t", args=["x" * 1_500_000]))
+
+    (said,) = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
+    assert "t, SUCCESS: stored without the args and kwargs" in said
 
 
 def test_a_result_that_is_too_large_is_celerys_error(memory_wiring: Wiring) -> None:
