@@ -51,9 +51,9 @@ def event_facts(event: Event, decoding: Decoding, *, fetching: bool = False) -> 
         "worker": event.worker or None,
     }
     payload = event.payload
-    if payload.reference is not None and not fetching:
+    if payload.reference is not None:  # also where it is to be read, and cannot be
         facts["result"] = {"uri": payload.reference.uri, "size": payload.reference.size}
-    elif payload.body is not None or payload.reference is not None:
+    if payload.body is not None or (payload.reference is not None and fetching):
         try:
             check_plain(payload)
             check_accepted(payload.content_type, decoding.accept)  # before anything is decompressed for it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -37,6 +38,7 @@ def test_what_cannot_be_written_is_said_to_be_the_disks(cli: Cli) -> None:
         ran = subprocess.run(
             [sys.executable, "-m", "streamresults", "lag", "--help"],
             cwd=cli.folder,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # else Python tries again as it ends, and has the last word
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

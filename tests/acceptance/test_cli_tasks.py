@@ -148,7 +148,7 @@ def test_what_a_task_wrote_cannot_steer_the_terminal(running: Cli, task_id: str)
 
 
 def test_a_result_in_the_payload_store_is_shown_as_any_other(running: Cli, task_id: str, tmp_path: Path) -> None:
-    """And one that cannot be had is said to be there, and where; it is not taken for a result."""
+    """Of one that cannot be had it is said why, and where it rests."""
     store = {"STREAMRESULTS_PAYLOAD_STORE": tmp_path.as_uri(), "STREAMRESULTS_PAYLOAD_STORE_ABOVE": "10"}
     storing = replace(running, environment={**running.environment, **store})
     storing("publish", task_id, "--result", '{"text": "much longer than ten"}')
@@ -157,7 +157,7 @@ def test_a_result_in_the_payload_store_is_shown_as_any_other(running: Cli, task_
     without = one(running("get", task_id, "-o", "json"))
 
     assert one(shown)["result"] == one(waited)["result"] == {"text": "much longer than ten"}
-    assert without["result"] is None
+    assert set(without["result"]) == {"uri", "size"}
     assert "PayloadStoreNotConfigured" in without["unreadable"]
     followed = storing("replay", "--task-id", task_id, "-o", "jsonl", "-q").rows
     assert [set(row["result"]) for row in followed] == [{"uri", "size"}]
