@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -92,6 +94,15 @@ def _check_text(arguments: Sequence[str]) -> None:
             raise click.UsageError(msg) from None
 
 
+def _give_up_output() -> None:
+    """Have Python not try again, as it ends, to write what could not be written: it would have the last word."""
+    try:
+        if sys.stdout is not None:  # as where it was closed before this began
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the program: data on stdout, at most one line of error on stderr, never a traceback."""
     try:
@@ -105,5 +116,6 @@ def run(arguments: Sequence[str]) -> int:
         click.echo(f"error: {message} Try: {path} --help", err=True)
         return Exit.USAGE
     except Exception as exc:  # noqa: BLE001 -- the last resort: everything becomes one line
+        _give_up_output()
         return explain(exc)
     return int(code or 0)

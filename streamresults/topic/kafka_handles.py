@@ -168,7 +168,10 @@ def list_topics(handle: AdminClient | Producer, limit: float, topic: str | None 
         except BaseException as exc:  # noqa: BLE001 -- raised where it is waited for
             answer.set_exception(exc)
 
-    threading.Thread(target=ask, name="streamresults-metadata", daemon=True).start()
+    try:
+        threading.Thread(target=ask, name="streamresults-metadata", daemon=True).start()
+    except RuntimeError:  # there may be no thread more, or the interpreter ends
+        return handle.list_topics(topic, limit)
     return answer.result()
 
 
