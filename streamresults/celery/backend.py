@@ -79,7 +79,7 @@ class StreamResultsBackend(NativeJoin, Groups, Chords, BaseKeyValueStoreBackend)
         compression = conf.get("result_compression")
         self.settings = settings_of(conf, url or "", compression=compression)
         stated = self.settings.kafka.get("message.max.bytes", "")
-        self._record_bytes: Final = int(stated) if stated.isdigit() else RECORD_BYTES  # librdkafka says what is wrong
+        self._record_bytes: Final = int(stated) if stated.isdigit() else RECORD_BYTES  # the writer says what is wrong
         self.credentials: Final = credentials_of(conf)
         self.connections: Connections = connections_of(self.settings, self.credentials)
         self.result_consumer = ResultConsumer()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaException, Producer
 
-from streamresults.errors import StreamResultsError, TopicUnavailable
+from streamresults.errors import ConfigurationError, StreamResultsError, TopicUnavailable
 from streamresults.topic.base import TopicWriter
 from streamresults.topic.kafka_deliveries import Interrupted, delivery, ignore, lost_acknowledgement, text
 from streamresults.topic.kafka_errors import MISSING, append_failure, describe, error_of, is_fatal, translate
@@ -57,6 +57,14 @@ PURGE_WITHIN: Final = 2.0
 HURRY_WITHIN: Final = 0.25
 
 
+def _bytes_of(stated: Any) -> int:
+    try:
+        return int(stated)
+    except ValueError as exc:
+        msg = f"message.max.bytes of Kafka's properties is a number of bytes, not {stated!r}"
+        raise ConfigurationError(msg) from exc
+
+
 class KafkaWriter(Forkable, TopicWriter):
     """
     One librdkafka producer and the one thread that serves its acknowledgements; both start with the first use.
@@ -64,13 +72,16 @@ class KafkaWriter(Forkable, TopicWriter):
     Args:
         topic: Where the records go.
         settings: librdkafka's settings of the producer.
+
+    Raises:
+        ConfigurationError: message.max.bytes is no number.
     """
 
     def __init__(self, topic: str, settings: Settings) -> None:
         super().__init__()
         self._topic = topic
         self._settings = settings
-        self._limit = int(settings["message.max.bytes"]) - FRAMING_BYTES
+        self._limit = _bytes_of(settings["message.max.bytes"]) - FRAMING_BYTES
         self._last = LastError()
         self._opening = threading.Lock()
         self._producer: Producer | None = None

@@ -18,7 +18,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from streamresults.deadline import Deadline
-from streamresults.errors import AppendFailed, RecordTooLarge, TopicUnavailable
+from streamresults.errors import AppendFailed, ConfigurationError, RecordTooLarge, TopicUnavailable
 from streamresults.topic import kafka_turns
 from streamresults.topic.embedded import EmbeddedBroker
 from streamresults.topic.kafka import KafkaBroker, WriterSettings
@@ -238,3 +238,8 @@ def test_a_callback_that_fails_by_itself_is_logged_and_harms_nobody(
 
     assert "a callback of a produced record failed" in caplog.text
     assert 0 == served_here.flush(Deadline(SOON))
+
+
+def test_a_limit_that_is_no_number_is_said_to_be_one() -> None:
+    with pytest.raises(ConfigurationError, match=r"message\.max\.bytes .* not 'abc'"):
+        KafkaWriter("t", {"bootstrap.servers": "127.0.0.1:1", "message.max.bytes": "abc"})
