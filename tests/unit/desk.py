@@ -88,6 +88,12 @@ class Desk:
     def watch(self) -> Watch:
         return self.engine.waits.watches[0]
 
+    def everybody(self) -> list[Waiter]:
+        """Return all who wait now; others may come and go meanwhile."""
+        waits = self.engine.waits
+        with waits.lock:
+            return waits.everybody()
+
     def publish(self, task: str, state: str | None) -> int:
         """Append a record, a tombstone for ``None``; return its offset."""
         value = None if state is None else self.codec.encode(Event(task_id=task, state=state))

@@ -81,7 +81,7 @@ def test_ten_thousand_are_joined_without_a_thread_or_a_timer_for_each(desk: Desk
 
     async def scenario() -> tuple[int, int]:
         joining = asyncio.create_task(face.results(ids).join(60, via="topic"))
-        await until(lambda: len(desk.engine.waits.everybody()) == MANY)
+        await until(lambda: len(desk.everybody()) == MANY)
         timers = len([one for one in asyncio.get_running_loop()._scheduled if not one.cancelled()])  # type: ignore[attr-defined]
         threads = threading.active_count()
         with desk.wiring.publisher() as publisher:

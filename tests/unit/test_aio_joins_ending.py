@@ -127,7 +127,7 @@ def test_a_loop_that_is_closed_lets_its_joins_go(desk: Desk) -> None:
 
     asyncio.run(scenario())
 
-    eventually(lambda: not desk.engine.waits.everybody(), SOON)
+    eventually(lambda: not desk.everybody(), SOON)
     joining[0]._log_destroy_pending = False  # type: ignore[attr-defined] # nobody will ever run it
     joining.clear()
     gc.collect()

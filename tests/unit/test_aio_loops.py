@@ -75,7 +75,7 @@ def test_a_loop_that_was_closed_is_let_go_of(desk: Desk) -> None:
         desk.publish(task, "SUCCESS")
 
     assert "SUCCESS" == beside.told[0]
-    assert ["abandoned"] == [waiter.task_id for waiter in desk.engine.waits.everybody()]
+    assert ["abandoned"] == [waiter.task_id for waiter in desk.everybody()]
 
     async def later() -> None:
         with pytest.raises(WaitTimeout):

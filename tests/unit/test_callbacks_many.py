@@ -78,7 +78,7 @@ def test_many_registrations_are_looked_at_together(desk: Desk, via: Any) -> None
     desk.fold()
     asked = Asked(desk.client)
     asked.register(desk.client, via)
-    eventually(lambda: all(w.phase is Phase.ASLEEP for w in desk.watch.everybody()), SOON)
+    eventually(lambda: all(w.phase is Phase.ASLEEP for w in desk.everybody()), SOON)
 
     assert MANY == max(asked.looks)
     assert len([look for look in asked.looks if look]) <= 2
@@ -159,7 +159,7 @@ def test_a_registration_holds_little(desk: Desk) -> None:
         before = tracemalloc.get_traced_memory()[0]
         for number in range(MANY):
             desk.client.on_result(f"task-{number:031d}", nothing)
-        eventually(lambda: all(w.phase is Phase.ASLEEP for w in desk.watch.everybody()), SOON)
+        eventually(lambda: all(w.phase is Phase.ASLEEP for w in desk.everybody()), SOON)
         gc.collect()
         each = (tracemalloc.get_traced_memory()[0] - before) / MANY
     finally:

@@ -17,6 +17,7 @@ from celery.exceptions import ImproperlyConfigured, TaskRevokedError
 
 from streamresults.errors import RemoteTaskError, SecurityError
 from tests.celery_desk import backend_of, elsewhere
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from streamresults.celery import StreamResultsBackend
@@ -206,7 +207,9 @@ def test_a_lone_surrogate_costs_neither_the_exception_nor_its_traceback(folded: 
     backend = backend_of(folded)
     backend.store_result("t", ValueError("bad \udcff"), states.FAILURE, traceback="in file \udcff")
 
-    meta = backend_of(folded, result_cache_max=-1).get_task_meta("t")
+    other = backend_of(folded)
+    eventually(lambda: other.get_state("t") == states.FAILURE)
+    meta = other.get_task_meta("t")
     assert type(meta["result"]) is ValueError
     assert "bad \\udcff" in str(meta["result"])
     assert meta["traceback"] == "in file \\udcff"

@@ -61,8 +61,8 @@ def test_the_reader_rests_while_many_wait(desk: Desk, monkeypatch: pytest.Monkey
     ended = {f"t{number}": threading.Event() for number in range(waits)}
     for task in ended:
         desk.client.on_result(task, lambda result: ended[result.task_id].set())
-    eventually(lambda: {one.phase.value for one in desk.engine.waits.everybody()} == {"asleep"}, SOON)
-    assert len(desk.engine.waits.everybody()) == waits
+    eventually(lambda: {one.phase.value for one in desk.everybody()} == {"asleep"}, SOON)
+    assert len(desk.everybody()) == waits
 
     began = time.monotonic()
     for task in list(ended)[:RECORDS]:

@@ -46,7 +46,7 @@ def test_the_first_of_some_is_enough(desk: Desk) -> None:
     assert desk.client.results(["s"]).first_exception(SOON) is None
     with pytest.raises(ValueError, match="f"):
         desk.client.results(["f"]).any(SOON)
-    assert [] == desk.engine.waits.everybody()
+    assert [] == desk.everybody()
 
 
 # -- groups ---------------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def _mend(desk: Desk) -> None:
 
 def _stand(desk: Desk, count: int = MANY) -> None:
     """Return once so many wait, and the partition is read."""
-    eventually(lambda: len(desk.engine.waits.everybody()) >= count and desk.watch.is_read, SOON)
+    eventually(lambda: len(desk.everybody()) >= count and desk.watch.is_read, SOON)
 
 
 GONE = ["Redis", "Kafka", "Kafka and Redis"]
@@ -134,7 +134,7 @@ def test_two_hundred_threads_share_one_client(desk: Desk) -> None:
         desk.fold()
         assert [f"t{number}" for number in range(200)] == [one.result(60) for one in asked]
 
-    eventually(lambda: not desk.engine.waits.everybody(), SOON)
+    eventually(lambda: not desk.everybody(), SOON)
 
 
 CALLS: dict[str, Callable[[Desk, Any], object]] = {
